@@ -1,0 +1,29 @@
+"""`firebot --help` answers at once because nothing heavy is imported for it."""
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = {"duckdb", "IPython", "ipykernel", "matplotlib", "nbconvert", "numba", "pandas", "papermill", "plotly",
+         "polars", "pyarrow", "scipy", "sqlalchemy", "torch", "vectorbt"}
+ASK = """
+import sys
+from firebot.cli import main
+sys.argv = ["firebot", *{args}]
+try: main()
+except SystemExit as e: code = e.code
+else: code = 0
+print("\\nMODULES", code, *sorted({{m.split(".")[0] for m in sys.modules}}))
+"""
+
+@pytest.mark.parametrize("args", [["--help"], ["backtest", "--help"], ["verify", "--help"]], ids=" ".join)
+def test_help_imports_nothing_heavy(args: list[str]) -> None:
+    "The time is shown (pytest -rP), the imports are what is tested"
+    start = time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", ASK.format(args=args)], capture_output=True, text=True)
+    print(f"firebot {' '.join(args)}: {time.perf_counter() - start:.2f} s")
+    assert run.returncode == 0, run.stderr
+    code, *modules = run.stdout.split("MODULES")[-1].split()
+    assert code in ("0", "None") and "Usage" in run.stdout
+    assert not HEAVY & set(modules)
