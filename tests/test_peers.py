@@ -1,0 +1,112 @@
+"Results that nobody here wrote: backtesting.py and vectorbt on the GOOG bars that ship with backtesting.py."
+import warnings
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from firebot.engine import E_FILL, V_AMOUNT, V_FEE, V_KIND, V_PRICE, V_QUANTITY, V_ROW, V_SIDE, Result, Seat, Setup, backtest
+from firebot.feed import make_panel
+from firebot.fills import get_profile
+from firebot.models import Bars, Instrument, session_open, to_ns
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from backtesting import Backtest, Strategy
+    from backtesting.lib import crossover
+    from backtesting.test import GOOG, SMA
+
+INSTRUMENT = Instrument("GOOG")
+
+
+class Cross(Strategy):
+    "Long only: all cash on the strict cross up, out on the strict cross down."
+
+    def init(self) -> None:
+        self.fast, self.slow = self.I(SMA, self.data.Close, 10), self.I(SMA, self.data.Close, 20)
+
+    def next(self) -> None:
+        if crossover(self.fast, self.slow): self.buy()
+        elif crossover(self.slow, self.fast): self.position.close()
+
+
+def theirs(commission: float) -> "pd.Series":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Backtest(GOOG, Cross, cash=100_000, commission=commission, finalize_trades=True).run()
+
+
+def goog() -> Bars:
+    starts = np.array([to_ns(session_open(d.date())) for d in GOOG.index])
+    columns = [GOOG[c].to_numpy(float) for c in ("Open", "High", "Low", "Close", "Volume")]
+    return Bars("GOOG", "1d", starts, *columns)
+
+
+def cross_signals(close: np.ndarray) -> np.ndarray:
+    "The same idea in pandas: both sides of the cross strict."
+    a, b = pd.Series(close).rolling(10).mean(), pd.Series(close).rolling(20).mean()
+    up, down = (a > b) & (a.shift() < b.shift()), (a < b) & (a.shift() > b.shift())
+    return np.where(up, 1.0, np.where(down, 0.0, np.nan))[:, None]
+
+
+def ours(profile: str, relative: str = "0") -> Result:
+    bars = goog()
+    setup = Setup((Seat("cross", "all_cash"),), (INSTRUMENT,), Decimal(100_000), profile=get_profile(profile), relative=Decimal(relative))
+    return backtest(make_panel([bars], [INSTRUMENT]), {"cross": cross_signals(bars.close)}, setup)
+
+
+def fills(result: Result) -> np.ndarray:
+    return result.events[result.events[:, V_KIND] == E_FILL]
+
+
+@pytest.mark.parametrize("commission", ["0", "0.001"])
+def test_trades_and_equity_are_those_of_backtesting_py(commission: str) -> None:
+    stats, result = theirs(float(commission)), ours("like_backtesting_py", commission)
+    trades, f = stats["_trades"], fills(result)
+    assert len(trades) == 47 and len(f) == 94
+    buys, sells = f[0::2], f[1::2]
+    assert (buys[:, V_SIDE] == 1).all() and (sells[:, V_SIDE] == -1).all()
+    assert buys[:, V_QUANTITY].tolist() == trades["Size"].tolist()
+    assert buys[:, V_ROW].tolist() == trades["EntryBar"].tolist() and sells[:, V_ROW].tolist() == trades["ExitBar"].tolist()
+    assert np.round(buys[:, V_PRICE] / 1e6, 6).tolist() == trades["EntryPrice"].round(6).tolist()
+    assert np.round(sells[:, V_PRICE] / 1e6, 6).tolist() == trades["ExitPrice"].round(6).tolist()
+    equity, want = result.equity[:, 0] / 1e6, stats["_equity_curve"]["Equity"].to_numpy()
+    if commission == "0":
+        assert np.round(equity * 100).astype(int).tolist() == np.round(want * 100).astype(int).tolist()
+        assert round(equity[-1], 2) == 763_163.22
+    else:
+        so_far = np.searchsorted(f[:, V_ROW], np.arange(len(equity)), side="right")
+        assert (np.abs(equity - want) <= 0.005 * so_far + 1e-6).all()
+
+
+def test_our_own_profile_differs_by_cents_and_ticks_only() -> None:
+    "Same trades at the same prices; what differs is the last position (left open) and nothing else without costs."
+    like, own = ours("like_backtesting_py"), ours("next_open")
+    a, b = fills(like), fills(own)
+    assert len(b) == len(a) - 1, "the last purchase is left open"
+    assert a[:-1, V_ROW].tolist() == b[:, V_ROW].tolist()
+    assert (a[:-1, V_PRICE] / 1e6).tolist() == (b[:, V_PRICE] / 1e4).tolist()
+    assert np.abs(a[:-1, V_QUANTITY] - b[:, V_QUANTITY]).max() <= 1
+
+
+def test_vectorbt_agrees_on_all_bars_but_the_last() -> None:
+    vbt = pytest.importorskip("vectorbt")
+    result, bars = ours("like_backtesting_py"), goog()
+    signals = np.roll(cross_signals(bars.close)[:, 0], 1)  # decided at the close, traded at the next open
+    signals[0] = np.nan
+    index = GOOG.index
+    portfolio = vbt.Portfolio.from_signals(
+        pd.Series(bars.close, index), entries=pd.Series(signals == 1, index), exits=pd.Series(signals == 0, index),
+        price=pd.Series(bars.open, index), init_cash=100_000, size_granularity=1, freq="1D")
+    equity = result.equity[:, 0] / 1e6
+    np.testing.assert_allclose(portfolio.value().to_numpy()[:-1], equity[:-1], rtol=0, atol=0.005)
+    assert abs(portfolio.value().iloc[-1] - equity[-1]) > 1
+
+
+def test_cash_is_the_sum_of_the_fills() -> None:
+    for profile in ("like_backtesting_py", "next_open", "instant"):
+        result = ours(profile, "0.001")
+        f = fills(result)
+        start = 100_000 * 10**result.setup.cash_scale
+        assert int(result.state.cash[0]) == start + int((-f[:, V_SIDE] * f[:, V_AMOUNT] - f[:, V_FEE]).sum())
