@@ -53,6 +53,7 @@ def compiled(
     "`f` as machine code, cached when it belongs to a module."
     folder = None if f.__module__ == "__main__" else cache_folder()
     if folder is None: return numba.njit(**options)(f)
-    before, numba_config.CACHE_DIR = numba_config.CACHE_DIR, str(folder)
+    before = getattr(numba_config, "CACHE_DIR") # noqa: B009
+    setattr(numba_config, "CACHE_DIR", str(folder)) # noqa: B010
     try: return numba.njit(cache=True, **options)(f)
-    finally: numba_config.CACHE_DIR = before
+    finally: setattr(numba_config, "CACHE_DIR", before) # noqa: B010

@@ -98,7 +98,10 @@ DONE, GROW, TOO_LARGE = range(3)
 
 # %% ../nbs/34_engine.ipynb #emit
 @compiled
-def _emit(events, n, kind, time, row, account, k, s, order, fill, side, quantity, price, amount, fee, reason, other):
+def _emit(
+    events: np.ndarray, n: int, kind: int, time: int, row: int, account: int, k: int, s: int, order: int, fill: int, side: int, quantity: int,
+    price: int, amount: int, fee: int, reason: int, other: int,
+) -> int:
     "Write event row `n`; the number of rows written."
     e = events[n]
     e[V_KIND] = kind; e[V_TIME] = time; e[V_ROW] = row; e[V_ACCOUNT] = account; e[V_STRATEGY] = k; e[V_SYMBOL] = s
@@ -108,7 +111,7 @@ def _emit(events, n, kind, time, row, account, k, s, order, fill, side, quantity
 
 # %% ../nbs/34_engine.ipynb #fill
 @compiled
-def _fill(state, spec, rules, order, base, time, row, events, n):
+def _fill(state: State, spec: Spec, rules: Rules, order: np.ndarray, base: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "Execute `order` (a row of the table) at the market price `base`."
     k, s, side = order[O_STRATEGY], order[O_SYMBOL], order[O_SIDE]
     a, divisor, unit = spec.account[k], spec.divisor[s], spec.unit[s]
@@ -147,7 +150,7 @@ def _fill(state, spec, rules, order, base, time, row, events, n):
 
 # %% ../nbs/34_engine.ipynb #mark
 @compiled
-def _mark(state, spec):
+def _mark(state: State, spec: Spec) -> bool:
     "Recompute the equity of every account; False when it does not fit."
     for a in range(state.cash.size):
         worth = state.cash[a]
@@ -162,7 +165,7 @@ def _mark(state, spec):
 
 # %% ../nbs/34_engine.ipynb #split
 @compiled
-def _split(state, spec, s, up, down, time, row, events, n):
+def _split(state: State, spec: Spec, s: int, up: int, down: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "New for old shares, `up` for `down`."
     lot = spec.lot[s]
     for k in range(state.held.shape[0]):
@@ -192,7 +195,7 @@ def _split(state, spec, s, up, down, time, row, events, n):
 
 # %% ../nbs/34_engine.ipynb #dividend
 @compiled
-def _dividend(state, spec, s, amount, per_cash, time, row, events, n):
+def _dividend(state: State, spec: Spec, s: int, amount: int, per_cash: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "Cash for the shares held; `per_cash` brings 1e-8 of the currency times a whole share to cash."
     for k in range(state.held.shape[0]):
         held, a = state.held[k, s], spec.account[k]
@@ -206,7 +209,7 @@ def _dividend(state, spec, s, amount, per_cash, time, row, events, n):
 
 # %% ../nbs/34_engine.ipynb #size
 @compiled
-def _size(state, spec, k, s):
+def _size(state: State, spec: Spec, k: int, s: int) -> tuple[int, int]:
     "Money and quantity that strategy `k` commits to symbol `s`; one of them is 0."
     a = spec.account[k]
     if spec.size_rule[k] == UNITS: return 0, muldiv(spec.size_value[k], spec.unit[s], 10**RATE) // spec.lot[s] * spec.lot[s]
@@ -215,7 +218,9 @@ def _size(state, spec, k, s):
 
 # %% ../nbs/34_engine.ipynb #submit
 @compiled
-def _submit(state, spec, rules, k, s, side, by_money, quantity, notional, events, n):
+def _submit(
+    state: State, spec: Spec, rules: Rules, k: int, s: int, side: int, by_money: bool, quantity: int, notional: int, events: np.ndarray, n: int,
+) -> int:
     "Check an order against cash or holdings, then let it rest or reject it; the number of event rows, -1 on overflow."
     a, c = spec.account[k], state.counters
     available = state.cash[a] - state.reserved[a]
@@ -247,7 +252,7 @@ def _submit(state, spec, rules, k, s, side, by_money, quantity, notional, events
 
 # %% ../nbs/34_engine.ipynb #withdraw
 @compiled
-def _withdraw(state, spec, order, k, s, side, why, events, n):
+def _withdraw(state: State, spec: Spec, order: int, k: int, s: int, side: int, why: int, events: np.ndarray, n: int) -> int:
     "Cancel resting orders: the one numbered `order`, or (order 0) all of strategy, symbol and side."
     c, kept = state.counters, 0
     for i in range(c[RESTING]):
@@ -266,7 +271,7 @@ def _withdraw(state, spec, order, k, s, side, why, events, n):
 
 # %% ../nbs/34_engine.ipynb #on-signal
 @compiled
-def _signal(state, spec, rules, k, s, direction, confidence, events, n):
+def _signal(state: State, spec: Spec, rules: Rules, k: int, s: int, direction: int, confidence: int, events: np.ndarray, n: int) -> int:
     "Accept a signal; the number of event rows, -1 on overflow."
     c = state.counters
     held, selling, buying = state.held[k, s], state.selling[k, s], state.buying[k, s]
@@ -290,7 +295,7 @@ def _signal(state, spec, rules, k, s, direction, confidence, events, n):
 
 # %% ../nbs/34_engine.ipynb #accept
 @compiled
-def _accept(state, spec, rules, intents, stamp, equity, events, n):
+def _accept(state: State, spec: Spec, rules: Rules, intents: np.ndarray, stamp: int, equity: np.ndarray, events: np.ndarray, n: int) -> int:
     "Take every intent stamped `stamp`; the number of event rows, -1 on overflow."
     c, filled = state.counters, False
     while c[INTENT] < intents.shape[0] and intents[c[INTENT], I_ROW] == stamp:
@@ -301,7 +306,8 @@ def _accept(state, spec, rules, intents, stamp, equity, events, n):
         if kind == SIGNAL: n = _signal(state, spec, rules, k, s, it[I_SIDE], it[I_CONFIDENCE], events, n)
         elif kind == ORDER:
             if state.last[s] == MISSING:
-                n = _emit(events, n, E_REJECT, c[NOW], stamp, spec.account[k], k, s, c[NEXT_ORDER], 0, it[I_SIDE], it[I_QUANTITY], 0, 0, 0, NO_PRICE, 0)
+                n = _emit(events, n, E_REJECT, c[NOW], stamp, spec.account[k], k, s, c[NEXT_ORDER], 0, it[I_SIDE], it[I_QUANTITY], 0, 0, 0,
+                          NO_PRICE, 0)
                 c[NEXT_ORDER] += 1
             else: n = _submit(state, spec, rules, k, s, it[I_SIDE], False, it[I_QUANTITY], 0, events, n)
         elif kind == CANCEL:
@@ -324,7 +330,10 @@ def _accept(state, spec, rules, intents, stamp, equity, events, n):
 
 # %% ../nbs/34_engine.ipynb #advance
 @compiled
-def advance(state, spec, rules, intents, window, actions, per_cash, t0, t1, events, n, equity):
+def advance(
+    state: State, spec: Spec, rules: Rules, intents: np.ndarray, window: Window, actions: Actions, per_cash: int, t0: int, t1: int, events:
+    np.ndarray, n: int, equity: np.ndarray,
+) -> tuple[int, int]:
     "Accept the intents stamped t0 - 1, then walk the bars t0 to t1; a status and the number of event rows."
     c, cash, total, last, worth, divisor = state.counters, state.cash, state.total, state.last, state.equity, spec.divisor
     last_open, last_row, last_start = state.last_open, state.last_row, state.last_start
@@ -426,7 +435,8 @@ class Setup:
             if seat.size_value <= 0 or (seat.size_rule != "fixed_units" and seat.size_value > 100):
                 raise ConfigError(f"sizing.value is {seat.size_value}; it must be positive, and at most 100 percent: there is no leverage.")
         for i in self.instruments:
-            if i.currency != self.currency: raise ConfigError(f"{i.symbol} trades in {i.currency}, the account in {self.currency}; one run has one currency.")
+            if i.currency != self.currency:
+                raise ConfigError(f"{i.symbol} trades in {i.currency}, the account in {self.currency}; one run has one currency.")
 
     @property
     def cash_scale(self) -> int: return CURRENCIES[self.currency] if self.profile.decimals is None else self.profile.decimals
@@ -439,7 +449,6 @@ class Setup:
 # %% ../nbs/34_engine.ipynb #arrays
 def make_spec(setup: Setup) -> Spec:
     "The fixed facts of `setup` as arrays."
-    per = 10**RATE
     values = [to_int(s.size_value * (1 if s.size_rule == "fixed_units" else Decimal("0.01")), RATE, "sizing.value") for s in setup.seats]
     ps, qs = ([f(i) for i in setup.instruments] for f in (setup.price_scale, setup.quantity_scale))
     ints = lambda xs: np.array(list(xs), np.int64) # noqa: E731

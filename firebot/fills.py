@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .compiled import compiled
 from .models import ConfigError
-from .money import OVERFLOW, muldiv, muldiv_floor, to_int
+from .money import OVERFLOW, muldiv, to_int
 
 # %% ../nbs/32_fills.ipynb #profile
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def make_rules(
 # %% ../nbs/32_fills.ipynb #fill-price
 @compiled
 def fill_price(
-    base, # Price the market shows, scaled
-    side, # 1 buys, -1 sells
-    slippage, # Fraction, steps of 1e-8
-    tick, # Price step, scaled; 0: no snapping
-):
+    base: int, # Price the market shows, scaled
+    side: int, # 1 buys, -1 sells
+    slippage: int, # Fraction, steps of 1e-8
+    tick: int, # Price step, scaled; 0: no snapping
+) -> int:
     "The price paid or received."
     price = muldiv(base, ONE + side * slippage, ONE) if slippage else base
     if tick == 0 or price == OVERFLOW: return price
@@ -94,11 +94,11 @@ def fill_price(
 # %% ../nbs/32_fills.ipynb #commission
 @compiled
 def commission(
-    quantity, # Scaled, positive
-    amount, # Gross cash of the fill, scaled
-    unit, # 10**(decimals of quantity): one whole share
-    fixed, per_share, relative, # As in `Rules`
-):
+    quantity: int, # Scaled, positive
+    amount: int, # Gross cash of the fill, scaled
+    unit: int, # 10**(decimals of quantity): one whole share
+    fixed: int, per_share: int, relative: int, # As in `Rules`
+) -> int:
     "What the fill costs on top of its amount, or OVERFLOW."
     share_part = muldiv(quantity, per_share, unit * ONE) if per_share else 0
     rate_part = muldiv(amount, relative, ONE) if relative else 0
@@ -106,7 +106,7 @@ def commission(
 
 # %% ../nbs/32_fills.ipynb #cost
 @compiled
-def cost(quantity, price, divisor, unit, fixed, per_share, relative):
+def cost(quantity: int, price: int, divisor: int, unit: int, fixed: int, per_share: int, relative: int) -> int:
     "Amount and commission of a purchase together; OVERFLOW where it does not fit."
     amount = muldiv(quantity, price, divisor)
     if amount == OVERFLOW: return OVERFLOW
@@ -115,13 +115,13 @@ def cost(quantity, price, divisor, unit, fixed, per_share, relative):
 
 @compiled
 def affordable(
-    money, # Cash that may be spent, scaled
-    price, # Scaled
-    divisor, # price * quantity / divisor is cash
-    unit, # One whole share
-    lot, # Quantity step, scaled
-    fixed, per_share, relative, strictly_below, # As in `Rules`
-):
+    money: int, # Cash that may be spent, scaled
+    price: int, # Scaled
+    divisor: int, # price * quantity / divisor is cash
+    unit: int, # One whole share
+    lot: int, # Quantity step, scaled
+    fixed: int, per_share: int, relative: int, strictly_below: int, # As in `Rules`
+) -> int:
     "The largest multiple of `lot` that `money` buys at `price`, costs included."
     money -= strictly_below
     if money <= fixed or price <= 0: return 0

@@ -11,13 +11,15 @@ __all__ = ['SESSION_MINUTES', 'NOISE', 'METRICS', 'DEFINITIONS', 'SIGNS', 'retur
 # %% ../nbs/50_metrics.ipynb #imports
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from .models import EXCHANGES, RESOLUTIONS, DataError, from_ns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/50_metrics.ipynb #input
 def _array(x: ArrayLike, name: str) -> np.ndarray:
@@ -171,10 +173,11 @@ def monthly_returns(
     timestamps: ArrayLike, # Starts of the bars, int64 nanoseconds UTC
     equity: ArrayLike, # Account value at each bar, starting capital first
     zone: str = "UTC", # IANA time zone of the calendar
-) -> pd.DataFrame: # Index years; columns 1 to 12 and "year"
+) -> "pd.DataFrame": # Index years; columns 1 to 12 and "year"
     "Return of each calendar month and year."
     e, t = _array(equity, "equity"), np.asarray(timestamps, dtype=np.int64)
     if len(e) != len(t): raise DataError(f"{len(t)} timestamps for {len(e)} equity values; give one for each.")
+    import pandas as pd
     months = pd.DatetimeIndex(t, tz="UTC").tz_convert(zone).tz_localize(None).to_period("M")
     last = pd.Series(e, index=months).groupby(level=0).last()
     growth = last / last.shift(fill_value=e[0] if len(e) else 1.0)

@@ -12,9 +12,9 @@ __all__ = ['EXCHANGES', 'MINUTE', 'RESOLUTIONS', 'OHLCV', 'PRICES', 'COLUMNS', '
 # %% ../nbs/00_models.ipynb #imports
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -58,7 +58,7 @@ EXCHANGES: dict[str, Exchange] = {e.code: e for e in (
 
 # %% ../nbs/00_models.ipynb #session
 def _utc(day: date, at: time, zone: str) -> datetime:
-    return datetime.combine(day, at, tzinfo=ZoneInfo(zone)).astimezone(timezone.utc)
+    return datetime.combine(day, at, tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 def session_open(
     day: date, # Session date, exchange calendar
@@ -77,7 +77,7 @@ def session_close(
     return _utc(day + timedelta(days=x.closes == time(0, 0)), x.closes, x.zone)
 
 # %% ../nbs/00_models.ipynb #ns
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def to_ns(
     when: datetime, # Aware
@@ -111,7 +111,7 @@ def bar_end(
     return to_ns(session_close(day, exchange))
 
 # %% ../nbs/00_models.ipynb #instrument
-class AssetClass(str, Enum):
+class AssetClass(StrEnum):
     "What kind of thing an instrument is"
     EQUITY = "equity"
     ETF = "etf"
@@ -171,7 +171,8 @@ class Bars:
         return Bars(self.symbol, self.resolution, self.timestamp[s], *(getattr(self, c)[s] for c in COLUMNS))
     def __iter__(self) -> Iterator[Bar]:
         for t, *row in zip(self.timestamp, *(getattr(self, c) for c in COLUMNS)):
-            yield Bar(from_ns(t), self.symbol, *map(to_decimal, row), self.resolution)
+            o, h, l, c, v = map(to_decimal, row)
+            yield Bar(from_ns(t), self.symbol, o, h, l, c, v, self.resolution)
     def _repr_markdown_(self) -> str:
         head = "| timestamp | open | high | low | close | volume |\n|---|--:|--:|--:|--:|--:|"
         rows = [f"| {b.timestamp:%Y-%m-%d %H:%M} | {b.open} | {b.high} | {b.low} | {b.close} | {b.volume} |" for b in self[:3]]
@@ -188,7 +189,7 @@ def to_decimal(
     return d.quantize(Decimal(1)) if d == d.to_integral_value() and abs(d) < 10**18 else d
 
 # %% ../nbs/00_models.ipynb #action
-class ActionKind(str, Enum):
+class ActionKind(StrEnum):
     "What a company does to its shares"
     SPLIT = "split"
     DIVIDEND = "dividend"
@@ -238,16 +239,16 @@ class Signal:
         if not 0 <= self.confidence <= 1: raise OrderError(f"{self.symbol}: confidence {self.confidence} is not between 0 and 1.")
 
 # %% ../nbs/00_models.ipynb #order
-class OrderType(str, Enum):
+class OrderType(StrEnum):
     "How an order meets the market"
     MARKET = "market"
 
-class OrderSide(str, Enum):
+class OrderSide(StrEnum):
     "Which way cash and shares move"
     BUY = "buy"
     SELL = "sell"
 
-class OrderStatus(str, Enum):
+class OrderStatus(StrEnum):
     "Where an order is in its life"
     PENDING = "pending"
     SUBMITTED = "submitted"

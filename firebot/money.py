@@ -7,7 +7,7 @@ __all__ = ['LIMIT', 'MISSING', 'U32', 'U64_1', 'U64_0', 'OVERFLOW', 'to_int', 'f
            'muldiv_floor']
 
 # %% ../nbs/03_money.ipynb #imports
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 import numpy as np
 
@@ -62,7 +62,7 @@ U32, U64_1, U64_0 = np.uint64(32), np.uint64(1), np.uint64(0)
 _LOW = np.uint64(0xFFFFFFFF)
 
 @compiled
-def _mul128(a, b):
+def _mul128(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     "High and low 64 bits of the product of two uint64."
     a1, a0, b1, b0 = a >> U32, a & _LOW, b >> U32, b & _LOW
     low, mid1, mid2 = a0 * b0, a1 * b0, a0 * b1
@@ -70,7 +70,7 @@ def _mul128(a, b):
     return a1 * b1 + (mid1 >> U32) + (mid2 >> U32) + (carry >> U32), (carry << U32) | (low & _LOW)
 
 @compiled
-def _div128(hi, lo, d):
+def _div128(hi: np.uint64, lo: np.uint64, d: np.uint64) -> tuple[np.uint64, np.uint64]:
     "Quotient and remainder of `hi * 2**64 + lo` by `d`, where hi < d < 2**63."
     q, r = U64_0, hi
     for i in range(64):
@@ -86,7 +86,7 @@ OVERFLOW = -(2**63) # The result does not fit; never a legal amount
 _FITS = 4.0e18 # A float estimate below this leaves the exact product inside 64 bits
 
 @compiled
-def _quotient(a, b, d):
+def _quotient(a: int, b: int, d: int) -> tuple[int, int]:
     "Quotient and remainder of a * b by d for 0 <= a, b < 2**62 and 0 < d < 2**62; OVERFLOW where the quotient is 2**62 or more."
     if float(a) * float(b) < _FITS:
         q = a * b // d
@@ -96,13 +96,13 @@ def _quotient(a, b, d):
         if hi >= np.uint64(d): return OVERFLOW, 0
         uq, ur = _div128(hi, lo, np.uint64(d))
         if uq >= np.uint64(LIMIT): return OVERFLOW, 0
-        q, r = np.int64(uq), np.int64(ur)
+        q, r = np.int64(uq), np.int64(ur) # type: ignore[assignment]
     if q >= LIMIT: return OVERFLOW, 0
     return q, r
 
 # %% ../nbs/03_money.ipynb #muldiv
 @compiled
-def muldiv(a, b, d):
+def muldiv(a: int, b: int, d: int) -> int:
     "a * b / d rounded half to even, for |a|, |b| < 2**62 and 0 < d < 2**62; OVERFLOW where it does not fit."
     q, r = _quotient(abs(a), abs(b), d)
     if q == OVERFLOW: return OVERFLOW
@@ -110,6 +110,6 @@ def muldiv(a, b, d):
     return -q if (a < 0) != (b < 0) else q
 
 @compiled
-def muldiv_floor(a, b, d):
+def muldiv_floor(a: int, b: int, d: int) -> int:
     "a * b / d rounded down, for 0 <= a, b < 2**62 and 0 < d < 2**62; OVERFLOW where it does not fit."
     return _quotient(a, b, d)[0]

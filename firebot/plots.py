@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'VERMILION', 'GREY', 'SKY', 'ORANGE', 'GREEN', 'PURPLE', 'LIGHT', 'DARK', 'FONT', 'MONTHS', 'CONFIG', 'STEPS',
-           'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'is_daily', 'time_axis', 'thin', 'amount_axis',
+           'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'stamp', 'is_daily', 'time_axis', 'thin', 'amount_axis',
            'money_axis', 'equity_chart', 'fall_words', 'drawdown_chart', 'coarsen', 'trade_words', 'trade_marks',
-           'candle_chart', 'months_chart', 'pnl_chart', 'bare']
+           'price_axis', 'candle_chart', 'months_chart', 'pnl_chart', 'bare']
 
 # %% ../nbs/60_plots.ipynb #imports
 import json
@@ -23,7 +23,7 @@ import plotly.io as pio
 from numpy.typing import ArrayLike
 
 from .metrics import SIGNS, drawdown, field_of, money, worst_drawdown
-from .models import Bars
+from .models import Bars, from_ns
 
 # %% ../nbs/60_plots.ipynb #colours
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8A94A6"
@@ -42,20 +42,21 @@ def theme(
     "The look of every chart."
     ink, faint, grid, paper, _, line, low, zero, high = (DARK if dark else LIGHT).values()
     scale = [[0, low], [0.5, zero], [1, high]]
-    axis = dict(gridcolor=grid, linecolor=grid, zerolinecolor=faint, zerolinewidth=1, automargin=True,
-                tickcolor=grid, tickfont=dict(color=faint, size=12), title=dict(standoff=8))
+    axis: dict[str, Any] = dict(
+        gridcolor=grid, linecolor=grid, zerolinecolor=faint, zerolinewidth=1, automargin=True,
+        tickcolor=grid, tickfont=dict(color=faint, size=12), title=dict(standoff=8))
     title = dict(x=0, xref="paper", xanchor="left", y=1, yref="container", yanchor="top", pad=dict(t=14),
                  font=dict(size=17), subtitle=dict(font=dict(size=13, color=faint)))
-    layout = dict(
+    layout: dict[str, Any] = dict(
         font=dict(family=FONT, size=13, color=ink), paper_bgcolor=paper, plot_bgcolor=paper,
-        colorway=[line, GREY, ORANGE, GREEN, PURPLE, VERMILION], colorscale=dict(diverging=scale),
-        xaxis=axis | dict(showgrid=False), yaxis=axis, title=title, margin=dict(l=8, r=12, t=104, b=36), dragmode="zoom",
+        colorway=[line, GREY, ORANGE, GREEN, PURPLE, VERMILION], colorscale={"diverging": scale},
+        xaxis=axis | dict(showgrid=False), yaxis=axis, title=title, margin=dict(l=8, r=12, t=104, b=36),
         legend=dict(orientation="h", x=0, xanchor="left", y=1.02, yanchor="bottom", font=dict(color=faint)),
         hoverlabel=dict(font=dict(family=FONT, size=12), namelength=-1),
         annotationdefaults=dict(font=dict(color=ink), bgcolor=paper, showarrow=False))
-    candles = dict(increasing=dict(line=dict(color=faint, width=1), fillcolor=paper),
-                   decreasing=dict(line=dict(color=faint, width=1), fillcolor=faint))
-    heat = dict(colorscale=scale, textfont=dict(color=ink))
+    candles: dict[str, Any] = dict(increasing=dict(line=dict(color=faint, width=1), fillcolor=paper),
+                                   decreasing=dict(line=dict(color=faint, width=1), fillcolor=faint))
+    heat: dict[str, Any] = dict(colorscale=scale, textfont=dict(color=ink))
     return dict(layout=layout, data=dict(candlestick=[candles], heatmap=[heat]))
 
 # %% ../nbs/60_plots.ipynb #chart
@@ -107,6 +108,14 @@ def wall_clock(
     t = pd.DatetimeIndex(np.asarray(timestamps, dtype=np.int64), tz="UTC").tz_convert(zone).tz_localize(None)
     return (t.normalize() if dates else t).as_unit("ns").asi8 / 1e6
 
+def stamp(
+    ns: int, # int64 nanoseconds UTC
+    zone: str = "America/New_York", # IANA time zone to show
+    dates: bool = True, # Drop the time of day?
+) -> str:
+    "An instant as local ISO date, or date and time."
+    return f"{from_ns(ns, zone):{'%Y-%m-%d' if dates else '%Y-%m-%d %H:%M'}}"
+
 def is_daily(
     timestamps: ArrayLike, # int64 nanoseconds UTC, increasing
 ) -> bool:
@@ -122,8 +131,8 @@ def time_axis(
     "A date axis without the hours and days that have no bars."
     if dates or not len(x): return dict(type="date", hoverformat="%Y-%m-%d")
     t = pd.DatetimeIndex(pd.to_datetime(x, unit="ms"))
-    hours, breaks = t.hour + t.minute / 60, []
-    if not set(t.dayofweek) & {5, 6}: breaks.append(dict(bounds=["sat", "mon"]))
+    hours, breaks = t.hour + t.minute / 60, list[dict[str, Any]]()
+    if not set(t.day_of_week) & {5, 6}: breaks.append(dict(bounds=["sat", "mon"]))
     first, last = float(hours.min()), float(np.ceil(hours.max() + 1e-9))
     if last - first < 22: breaks.append(dict(pattern="hour", bounds=[last, first]))
     return dict(type="date", hoverformat="%Y-%m-%d %H:%M", rangebreaks=breaks)
@@ -273,13 +282,13 @@ def trade_words(
     dates: bool = True, # Drop the time of day?
 ) -> str:
     "A trade in three short lines, for a hover."
-    f = {k: field_of(trade, k) for k in ("symbol", "direction", "quantity", "pnl", "return_pct", "open")}
-    def end(k: str) -> str:
-        t = pd.Timestamp(int(field_of(trade, f"{k}_time")), tz="UTC").tz_convert(zone)
-        return f"{t:{'%Y-%m-%d' if dates else '%Y-%m-%d %H:%M'}} at {float(field_of(trade, f'{k}_price')):,.2f}"
-    side, symbol = "Long" if f["direction"] > 0 else "Short", escape(str(f["symbol"]), quote=False)
-    return (f"{side} {float(f['quantity']):,g} {symbol}<br>{end('entry')} {'still open' if f['open'] else 'to ' + end('exit')}"
-            f"<br>{money(float(f['pnl']), currency)} ({float(f['return_pct']):+.1%})")
+    names = ("direction", "quantity", "entry_price", "exit_price", "pnl", "return_pct")
+    f = {k: float(field_of(trade, k)) for k in names}
+    start, end = (stamp(field_of(trade, k), zone, dates) for k in ("entry_time", "exit_time"))
+    symbol, side = escape(str(field_of(trade, "symbol")), quote=False), "Long" if f["direction"] > 0 else "Short"
+    left = "still open" if field_of(trade, "open") else f"to {end} at {f['exit_price']:,.2f}"
+    return (f"{side} {f['quantity']:,.10g} {symbol}<br>{start} at {f['entry_price']:,.2f} {left}<br>"
+            f"{money(f['pnl'], currency)} ({f['return_pct']:+.1%})")
 
 # %% ../nbs/60_plots.ipynb #points
 def _points(trades: Sequence[Any], end: str, zone: str, dates: bool) -> dict[str, np.ndarray]:
@@ -312,9 +321,19 @@ def trade_marks(
                                marker=dict(symbol=symbol, size=10, color=colour, line=dict(color="white", width=1)))
                     for label, ts, end, symbol, colour in kinds if ts]
 
+# %% ../nbs/60_plots.ipynb #price-axis
+def price_axis(
+    bars: Bars, # Bars of one symbol
+) -> dict[str, Any]:
+    "A y axis for the prices of `bars`."
+    low, high = float(bars.low.min()), float(bars.high.max())
+    plain = dict(tickformat=",~r", hoverformat=",.2f")
+    if high / low <= 5: return plain
+    ticks = _log_ticks(low, high)
+    return plain | dict(type="log", tickvals=ticks, ticktext=[f"{t:,g}" for t in ticks])
+
 # %% ../nbs/60_plots.ipynb #candles
-def _largest(shown: Sequence[Any], of: Sequence[Any]) -> str:
-    return f", the {len(shown):,} largest shown" if len(shown) < len(of) else ""
+def _largest(shown: int, of: int) -> str: return f", the {shown:,} largest shown" if shown < of else ""
 
 def candle_chart(
     bars: Bars, # Bars of one symbol
@@ -325,20 +344,20 @@ def candle_chart(
 ) -> Chart:
     "Prices of one symbol with entries and exits."
     dates, own = is_daily(bars.timestamp), [t for t in trades if field_of(t, "symbol") == bars.symbol]
-    shown = sorted(own, key=lambda t: -abs(field_of(t, "pnl")))[:1000]
+    shown = sorted(own, key=lambda t: -abs(field_of(t, "pnl")))[:500]
     frame, word = coarsen(bars, zone)
     x = wall_clock(frame["timestamp"], zone, dates)
     prices = {k: frame[k].to_numpy(np.float32) for k in ("open", "high", "low", "close")}
     candles = go.Candlestick(x=x, **prices, name=escape(bars.symbol, quote=False), showlegend=False)
     why = f" ({len(bars):,} bars are too many to see)" if len(frame) < len(bars) else ""
-    count = f"{len(own):,} trade{'s' * (len(own) != 1)}" + _largest(shown, own)
+    count = f"{len(own):,} trade{'s' * (len(own) != 1)}" + _largest(len(shown), len(own))
     answer = f"{word.capitalize()} candles{why}, hollow where the price rose; {count}"
     ident = "-".join(["candles", *re.findall(r"\w+", bars.symbol.lower())])
     return chart(name or ident, f"Where did it trade {bars.symbol}?", answer,
                  [candles, *trade_marks(shown, currency, zone, dates)], height=440,
                  narrow=dict(data=dict(marker=dict(size=7))), hovermode="closest",
                  xaxis=time_axis(x, dates) | dict(rangeslider=dict(visible=False)),
-                 yaxis=dict(tickformat=",~r", hoverformat=",.2f"))
+                 yaxis=price_axis(bars))
 
 # %% ../nbs/60_plots.ipynb #months
 def months_chart(
@@ -374,7 +393,7 @@ def pnl_chart(
     "Result of each closed trade."
     closed = sorted((t for t in trades if not field_of(t, "open")), key=lambda t: field_of(t, "exit_time"))
     pnl = np.array([float(field_of(t, "pnl")) for t in closed])
-    shown = np.sort(np.argsort(-abs(pnl), kind="stable")[:1000])
+    shown = np.sort(np.argsort(-abs(pnl), kind="stable")[:500])
     bars = []
     for label, colour, sign in (("Won", BLUE, pnl[shown] > 0), ("Lost", VERMILION, pnl[shown] <= 0)):
         k = shown[sign]
@@ -384,8 +403,9 @@ def pnl_chart(
     won, total = np.sort(pnl[pnl > 0])[::-1], money(pnl.sum(), currency, 0)
     answer = f"{len(won)} of {len(pnl)} trades won, {total} in all" if len(pnl) else "No trade was closed"
     if len(won) > 3: answer += f"; the best 3 brought {won[:3].sum() / won.sum():.0%} of all gains"
-    return chart(name, "Which trades made the money?", answer + _largest(shown, closed), bars, height=300,
-                 barmode="overlay", bargap=0.15, hovermode="closest", xaxis=dict(tickformat="d"), yaxis=amount_axis(currency))
+    answer += _largest(len(shown), len(closed))
+    return chart(name, "Which trades made the money?", answer, bars, height=300, barmode="overlay", bargap=0.15,
+                 hovermode="closest", xaxis=dict(tickformat="d"), yaxis=amount_axis(currency))
 
 # %% ../nbs/60_plots.ipynb #bare
 def bare(

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -235,6 +235,7 @@ class Parsed:
     numbers: dict[str, np.ndarray] # float64, NaN where nothing was read
     flaws: dict[str, Flaws] # By column
 
+    @cached_property
     def timed(self) -> tuple[np.ndarray, np.ndarray]:
         "Rows whose time could be read, and those times."
         rows = np.flatnonzero(~np.logical_or.reduce(list(self.flaws["timestamp"].values())))
@@ -271,17 +272,17 @@ def above_high(p: Parsed, column: str) -> np.ndarray:
 # %% ../nbs/10_validate.ipynb #order
 def unordered(p: Parsed, column: str) -> np.ndarray:
     "Earlier than the row above."
-    rows, t = p.timed()
+    rows, t = p.timed
     return rows[1:][np.diff(t) < 0]
 
 def repeated(p: Parsed, column: str) -> np.ndarray:
     "The same time as the row above."
-    rows, t = p.timed()
+    rows, t = p.timed
     return rows[1:][np.diff(t) == 0]
 
 def overlapping(p: Parsed, column: str) -> np.ndarray:
     "Later than the row above, but before its bar has ended."
-    rows, t = p.timed()
+    rows, t = p.timed
     if p.resolution == "1d": return rows[:0]
     return rows[1:][(np.diff(t) > 0) & (t[1:] < bar_ends(t, p.resolution, p.exchange)[:-1])]
 

@@ -3,7 +3,7 @@
 It shares no arithmetic with the package. Written from the page of the engine, not from its code; where the two disagree one of them is wrong.
 """
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 

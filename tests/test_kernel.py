@@ -10,8 +10,34 @@ from hypothesis import strategies as st
 from reference import Reference
 
 from firebot.engine import (
-    CANCEL, E_DIVIDEND, E_FILL, E_SPLIT, I_CONFIDENCE, I_KIND, I_QUANTITY, I_ROW, I_SIDE, I_STRATEGY, I_SYMBOL, INTENT_COLUMNS, ORDER, SIGNAL,
-    V_AMOUNT, V_FEE, V_KIND, V_SIDE, Account, Seat, Setup, Window, backtest, finalize_intents, make_window, stepwise, to_events,
+    CANCEL,
+    E_DIVIDEND,
+    E_FILL,
+    E_SPLIT,
+    I_CONFIDENCE,
+    I_KIND,
+    I_QUANTITY,
+    I_ROW,
+    I_SIDE,
+    I_STRATEGY,
+    I_SYMBOL,
+    INTENT_COLUMNS,
+    ORDER,
+    SIGNAL,
+    V_AMOUNT,
+    V_FEE,
+    V_KIND,
+    V_SIDE,
+    Account,
+    Seat,
+    Setup,
+    Window,
+    backtest,
+    finalize_intents,
+    make_window,
+    signal_intents,
+    stepwise,
+    to_events,
 )
 from firebot.feed import make_panel
 from firebot.fills import PROFILES, get_profile
@@ -101,14 +127,13 @@ def run(scenario: tuple) -> Account:
     return account
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios())
-def test_the_kernel_agrees_with_its_slow_double(scenario: tuple) -> None:
+def agree(scenario: tuple) -> None:
+    "Every event in words, the equity at every bar and the cash at the end."
     setup, account, ref = scenario[4], run(scenario), reference(scenario)
     got = list(to_events(account.events, setup))
     for event, (kind, time, row, strategy, symbol, order, data) in zip(got, ref.events):
-        assert (event.kind, to_ns(event.timestamp), event.bar, event.strategy_id, event.symbol) == (kind, time // 1000 * 1000, row, strategy, symbol), event
-        assert event.order_id == order
+        assert (event.kind, to_ns(event.timestamp), event.bar) == (kind, time // 1000 * 1000, row), event
+        assert (event.strategy_id, event.symbol, event.order_id) == (strategy, symbol, order), event
         for key, value in data.items():
             if key == "price": assert Fraction(event.data["price"]) == value
             else: assert event.data[key] == value, (event, key, value)
@@ -117,6 +142,17 @@ def test_the_kernel_agrees_with_its_slow_double(scenario: tuple) -> None:
     assert account.equity[:, 0].tolist() == [to_int(e, scale) for e in ref.curve]
     assert int(account.state.cash[0]) == to_int(ref.cash, scale)
     assert int(account.state.reserved[0]) == to_int(ref.reserved, scale)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios())
+def test_the_kernel_agrees_with_its_slow_double(scenario: tuple) -> None: agree(scenario)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios())
+def test_the_kernel_agrees_with_its_slow_double_at_length(scenario: tuple) -> None: agree(scenario)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
@@ -171,7 +207,6 @@ def test_buffers_grow_without_changing_a_bit() -> None:
     small = Account(setup, 60)
     small._events = small._events[:2]
     small.state = small.state._replace(orders=small.state.orders[:0])
-    from firebot.engine import signal_intents
     small.walk(window, acts, signal_intents([signals["K"]]), 0, 60)
     assert np.array_equal(small.events, want.events) and np.array_equal(small.equity, want.equity)
 

@@ -1,0 +1,187 @@
+"Whole runs: through the command, through bare papermill, verified, refused, broken."
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from firebot.books import book, verify
+from firebot.journal import digest, read
+
+CONFIG = """
+data_sources: [{type: sample}]
+strategies:
+  - {name: cross, class: firebot.strategies.SmaCrossStrategy, params: {fast: 20, slow: 50}}
+  - {name: momentum, class: firebot.strategies.MomentumStrategy, params: {lookback_window: 60, threshold: 0.05}}
+assets: [{symbol: AAPL}, {symbol: IBM}]
+run: {start: 2004-06-01, end: 2006-06-30}
+execution: {slippage_bps: 5, commission: {per_share: 0.005}}
+"""
+FILES = {"run.ipynb", "report.html", "config.yaml", "manifest.json", "journal.sqlite", "signals.csv", "orders.csv", "fills.csv", "equity.csv",
+         "daily_pnl.csv", "positions.csv", "metrics.json"}
+
+
+def firebot(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+    code = "import sys; from firebot.cli import main; main(sys.argv[1:])"
+    return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True)
+
+
+def folder(reports: Path) -> Path:
+    made = [f for f in reports.iterdir() if (f / "manifest.json").exists()]
+    assert len(made) == 1 and not [f for f in reports.iterdir() if f.name.startswith(".")], list(reports.iterdir())
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    "A run made by the command."
+    root = tmp_path_factory.mktemp("workspace")
+    (root / "config.yaml").write_text(CONFIG)
+    done = firebot("backtest", "config.yaml", "--out", "out", cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "quiet in a pipe"
+    made = folder(root / "out")
+    assert f"out/{made.name}/report.html" in done.stdout and "firebot verify" in done.stdout
+    return made
+
+
+def test_the_folder_is_whole_and_says_what_it_holds(run: Path) -> None:
+    assert {f.name for f in run.iterdir()} == FILES
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert set(manifest["results"]) == FILES - {"manifest.json"}
+    assert manifest["run_id"] == run.name
+    assert set(manifest["inputs"]) == {"config", "bars", "code", "lock", "seed", "python", "packages"}
+    assert set(manifest["sources"]) == {"AAPL", "IBM"}
+    report = (run / "report.html").read_text()
+    assert len(report.encode()) < 6_000_000 and "http-equiv=\"Content-Security-Policy\"" in report
+    assert str(Path.home()) not in report + (run / "run.ipynb").read_text() + (run / "manifest.json").read_text()
+
+
+def test_files_are_folds_of_the_journal(run: Path) -> None:
+    import csv
+    from decimal import Decimal
+    events = list(read(run / "journal.sqlite"))
+    assert json.loads((run / "manifest.json").read_text())["results"]["journal.sqlite"] == digest(run / "journal.sqlite")
+    fills = list(csv.DictReader((run / "fills.csv").open()))
+    assert list(fills[0]) == ["fill_id", "order_id", "timestamp", "symbol", "side", "quantity", "price", "amount", "commission", "strategy_id"]
+    assert len(fills) == sum(e.kind == "fill" for e in events) > 20
+    equity = list(csv.DictReader((run / "equity.csv").open()))
+    pnl = [r for r in csv.DictReader((run / "daily_pnl.csv").open()) if r["strategy_id"] == "*"]
+    assert len(pnl) == len(equity)
+    assert sum(Decimal(r["total"]) for r in pnl) == Decimal(equity[-1]["equity"]) - 100_000
+    held = list(csv.DictReader((run / "positions.csv").open()))
+    assert Decimal(pnl[-1]["cash"]) + sum(Decimal(r["market_value"]) for r in held) == Decimal(equity[-1]["equity"])
+    assert float(equity[-1]["equity"]) == json.loads((run / "metrics.json").read_text())["final_equity"]
+
+
+def test_bare_papermill_leaves_the_same_folder(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    command = [sys.executable, "-m", "papermill", str(book()), "out.ipynb", "-f", "config.yaml", "-k", "python3", "--no-progress-bar"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "FIREBOT_REPORTS": str(tmp_path / "reports")}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    other = folder(tmp_path / "reports")
+    a, b = (json.loads((f / "manifest.json").read_text())["results"] for f in (run, other))
+    assert other.name == run.name, "the same inputs name the same run"
+    assert {k for k in a if a[k] != b[k]} <= {"run.ipynb"}, "the injected cell may name its blocks in another form"
+    ours, theirs = nbformat.read(other / "run.ipynb", 4), nbformat.read(tmp_path / "out.ipynb", 4)
+    def bare(cells: list) -> list:
+        return [(c.cell_type, c.source, [(o.output_type, o.get("data")) for o in c.get("outputs", [])]) for c in cells]
+    want = [c for c in theirs.cells if c.cell_type != "raw"]
+    assert bare(ours.cells) == bare(want[:-1]), "the recorded notebook is the executed one"
+
+
+def test_verify_reproduces_under_another_hash_seed_zone_locale_and_folder(run: Path) -> None:
+    verdict = verify(run)
+    assert verdict.reproduced and set(verdict.same) == FILES - {"manifest.json"}, verdict
+
+
+def test_running_again_executes_again_and_agrees(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "out" / run.name)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    done = firebot("backtest", "config.yaml", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0 and folder(tmp_path / "out").name == run.name, done.stderr
+
+
+def changed_copy(run: Path, to: Path, name: str, change: Mapping[str, str] | str, fix: bool) -> Path:
+    copy = to / run.name
+    shutil.copytree(run, copy)
+    text = (copy / name).read_text()
+    (copy / name).write_text(text + change if isinstance(change, str) else text.replace(*next(iter(change.items()))))
+    if fix:
+        from firebot.books import file_digest
+        manifest = json.loads((copy / "manifest.json").read_text())
+        manifest["results"][name] = file_digest(copy / name)
+        (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_verify_says_no_to_a_changed_file(run: Path, tmp_path: Path) -> None:
+    copy = changed_copy(run, tmp_path, "fills.csv", "F999999,O000001\n", fix=False)
+    done = firebot("verify", str(copy), cwd=tmp_path)
+    assert done.returncode == 1 and "changed since the run: fills.csv" in done.stdout, done
+
+
+def test_a_forged_manifest_does_not_help(run: Path, tmp_path: Path) -> None:
+    copy = changed_copy(run, tmp_path, "metrics.json", {'"trades": ': '"trades": 1'}, fix=True)
+    done = firebot("verify", str(copy), cwd=tmp_path)
+    assert done.returncode == 1 and "results that differ: metrics.json" in done.stdout, done
+
+
+@pytest.mark.parametrize(("config", "code", "says"), [
+    ("strategies: [{name: a, class: Nope}]\ndata_sources: [{type: sample}]\n", 2, "Nope"),
+    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nexecution: {fill_model: nextopen}\n", 2, "next_open"),
+    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nrisk: {max_drawdown_pct: 10}\n", 2, "not built yet"),
+    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: csv, path: nowhere}]\n", 1, "nowhere"),
+    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nassets: [{symbol: AAPLE}]\n", 1, "AAPL"),
+    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nexection: {}\n", 2, "execution"),
+])
+def test_refusals_are_one_paragraph_with_an_exit_code(config: str, code: int, says: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    done = firebot("backtest", "config.yaml", "--check", cwd=tmp_path)
+    assert done.returncode == code and says in done.stderr and done.stderr.startswith("error: "), done
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_a_failed_run_keeps_its_notebook_and_makes_no_folder(tmp_path: Path) -> None:
+    bad = "timestamp,open,high,low,close,volume\n2020-01-02,10,11,9,10,5\n2020-01-03,10,9,11,10,5\n"
+    (tmp_path / "bars").mkdir()
+    (tmp_path / "bars" / "X.csv").write_text(bad)
+    (tmp_path / "config.yaml").write_text("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: csv, path: bars}]\n")
+    done = firebot("backtest", "config.yaml", cwd=tmp_path)
+    assert done.returncode == 1 and "X.csv" in done.stderr and "Traceback" not in done.stderr, done
+    assert [f.name for f in (tmp_path / "reports").iterdir()] == ["failed"]
+    kept = nbformat.read(next((tmp_path / "reports" / "failed").iterdir()), 4)
+    assert any(o.output_type == "error" for c in kept.cells for o in c.get("outputs", []))
+
+
+def test_csv_and_parquet_sources_and_other_exchanges_run_too(tmp_path: Path) -> None:
+    import numpy as np
+    rng = np.random.default_rng(5)
+    close = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.03, 120))), 2)
+    rows = "".join(f"2021-{1 + i // 28:02d}-{1 + i % 28:02d},{c},{c + 1},{c - 1},{c},5\n" for i, c in enumerate(close))
+    (tmp_path / "bars").mkdir()
+    (tmp_path / "bars" / "BTC-USD.csv").write_text("date,open,high,low,close,volume\n" + rows)
+    (tmp_path / "config.yaml").write_text(
+        "data_sources: [{type: csv, path: bars}]\nstrategies: [{name: a, class: SmaCrossStrategy, params: {fast: 3, slow: 8}}]\n"
+        "instruments: [{symbol: BTC-USD, exchange: 24/7, asset_class: crypto}]\nsizing: {rule: all_cash, fractional: true}\n"
+        "execution: {fill_model: instant, commission: {relative: 0.001}}\n")
+    done = firebot("backtest", "config.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    fills = (folder(tmp_path / "reports") / "fills.csv").read_text().splitlines()
+    assert len(fills) > 3 and "T00:00:00+00:00" in fills[1], "a day of the 24/7 market closes at midnight UTC"
+
+
+def test_help_and_usage(tmp_path: Path) -> None:
+    assert firebot("--help", cwd=tmp_path).returncode == 0
+    assert firebot(cwd=tmp_path).returncode == 0
+    wrong = firebot("backtest", cwd=tmp_path)
+    assert wrong.returncode == 2 and "CONFIG" in wrong.stderr
+    missing = firebot("backtest", "nowhere.yaml", cwd=tmp_path)
+    assert missing.returncode == 2 and "nowhere.yaml" in missing.stderr
+    no_run = firebot("verify", str(tmp_path), cwd=tmp_path)
+    assert no_run.returncode == 1 and "not a run folder" in no_run.stderr
