@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIME', 'TOLERANCE', 'EXACT', 'sha', 'canonical', 'file_digest', 'run_id', 'project_file', 'book', 'home',
-           'refuse_unsupported', 'Published', 'load_manifest', 'changed', 'tampered', 'settle', 'run_book', 'Verdict',
-           'numbers_close', 'verify']
+           'refuse_unsupported', 'Published', 'load_manifest', 'changed', 'tampered', 'settle', 'simple', 'run_book',
+           'Verdict', 'numbers_close', 'verify']
 
 # %% ../nbs/62_books.ipynb #imports
 import hashlib
@@ -129,17 +129,15 @@ def settle(
     os.replace(staged, final)
 
 # %% ../nbs/62_books.ipynb #run-book
-def _parameters(config: Config) -> dict[str, Any]:
-    "The blocks of `config` as papermill passes them on."
-    def simple(x: Any) -> Any:
-        if isinstance(x, dict): return {k: simple(v) for k, v in x.items()}
-        if isinstance(x, list): return [simple(v) for v in x]
-        return float(x) if isinstance(x, Decimal) else x
-    return simple(read_yaml(dump_config(config)).tree)
+def simple(x: Any) -> Any:
+    "`x` with floats for decimals, as parameters of a notebook are."
+    if isinstance(x, dict): return {k: simple(v) for k, v in x.items()}
+    if isinstance(x, list): return [simple(v) for v in x]
+    return float(x) if isinstance(x, Decimal) else x
 
 def _said(error: Any) -> FireBotError | None:
     "Our own refusal inside a papermill error, if that is what it was."
-    import firebot.validate # noqa: F401 (its refusals are among the subclasses)
+    import firebot.validate  # noqa: F401 (its refusals are among the subclasses)
     for kind in FireBotError.__subclasses__():
         if error.ename in {kind.__name__, *(k.__name__ for k in kind.__subclasses__())}: return kind(error.evalue)
     return None
@@ -159,12 +157,13 @@ def run_book(
     reports = settings(root, config, reports=reports).reports
     reports.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".running-", dir=reports))
+    blocks = simple(read_yaml(dump_config(config)).tree)
     told = {"FIREBOT_WORKSPACE": str(root), "FIREBOT_REPORTS": str(reports)}
     before = {k: os.environ.get(k) for k in told}
     os.environ.update(told)
     try:
-        nb = papermill.execute_notebook(book(name), work / "out.ipynb", _parameters(config), kernel_name="python3", progress_bar=progress, cwd=root,
-                                        config=Traits(KernelManager={"transport": "ipc"}))
+        nb = papermill.execute_notebook(book(name), work / "out.ipynb", blocks, kernel_name="python3", progress_bar=progress, cwd=root,
+                                        config=Traits(KernelManager={"transport": "ipc"}), extra_arguments=["--log-level=50"])
         return next(Published(d["run_id"], Path(d["folder"])) for c in reversed(nb.cells) for o in c.get("outputs", [])
                     if (d := o.get("data", {}).get(MIME)))
     except papermill.PapermillExecutionError as error:

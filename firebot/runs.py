@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha
+from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple
 from .compiled import source_digest
-from .config import Config, config_from_blocks, dump_config, reveal, settings
+from .config import Config, config_from_blocks, dump_config, read_yaml, reveal, settings
 from .engine import Result, Seat, Setup, make_window, plain, to_events
 from .engine import backtest as simulate
 from .feed import Panel, make_panel
@@ -265,6 +265,7 @@ def watch(
 
 # %% ../nbs/63_runs.ipynb #record
 def recorded(
+    config: Config, # As resolved
     executed: Sequence[str], # Sources of the executed cells, in order
     outputs: Mapping[int, Any], # Displayed values by the number of their cell, from 1
     shown: Mapping[int, Sequence[Any]], # What `display` showed, by the number of its cell
@@ -273,17 +274,39 @@ def recorded(
 ) -> dict[str, Any]: # A notebook, format 4.5
     "The executed notebook of this kernel, without its last cell."
     rest, cells = json.loads(book(name).read_text())["cells"], []
+    def keep(upto: int) -> list[dict[str, Any]]:
+        before = [c for c in rest[:upto] if c["cell_type"] == "markdown" or "parameters" in c["metadata"].get("tags", ())]
+        del rest[:upto]
+        return [c | dict(source="".join(c["source"])) for c in before]
     for n, text in list(enumerate(executed, 1))[:-1]:
-        at = next((i for i, c in enumerate(rest) if c["cell_type"] == "code" and "".join(c["source"]) == text), -1)
-        cells += [c for c in rest[:at + 1] if c["cell_type"] == "markdown"]
-        known = rest[at] if at >= 0 else dict(id=f"injected-{n}", metadata={"tags": ["injected-parameters"]})
-        rest = rest[at + 1:]
+        at = next((i for i, c in enumerate(rest) if c["cell_type"] == "code" and "".join(c["source"]) == text), None)
+        known = None if at is None else rest[at]
+        if "parameters" in (known or {}).get("metadata", {}).get("tags", ()): continue # comes with the cells before the next
+        if at is not None: cells += keep(at)
+        elif not any(c["cell_type"] == "code" for c in cells): continue # injected, or the parameters edited by hand
+        if not any(c["id"] == "injected-parameters" for c in cells): cells.append(_injected(config))
         out: list[dict[str, Any]] = [dict(output_type="display_data", data=c["data"], metadata=c["metadata"]) for c in shown.get(n, ())]
         if outputs.get(n) is not None:
             data, metadata = show(outputs[n])
-            out.append(dict(output_type="execute_result", data=data, metadata=metadata, execution_count=n))
-        cells.append(dict(cell_type="code", id=known["id"], metadata=known["metadata"], source=text, execution_count=n, outputs=out))
-    return dict(cells=cells, metadata=dict(kernelspec=dict(display_name="python3", language="python", name="python3")), nbformat=4, nbformat_minor=5)
+            out.append(dict(output_type="execute_result", data=data, metadata=metadata))
+        cells.append(dict(cell_type="code", id=known["id"] if known else f"added-{n}", metadata={}, source=text, outputs=out))
+        if known: rest.pop(0)
+    return _numbered(cells)
+
+def _injected(config: Config) -> dict[str, Any]:
+    "The parameters that make `config`, whoever gave them and in whatever form."
+    blocks = read_yaml(dump_config(config)).tree.items()
+    text = "\n".join(["# Parameters", *(f"{k} = {simple(v)!r}" for k, v in blocks)])
+    return dict(cell_type="code", id="injected-parameters", metadata={"tags": ["injected-parameters"]}, source=text, outputs=[])
+
+def _numbered(cells: list[dict[str, Any]]) -> dict[str, Any]:
+    "A notebook of `cells`, the code counted from 1."
+    for n, c in enumerate((c for c in cells if c["cell_type"] == "code"), 1):
+        c["execution_count"] = n
+        for o in c["outputs"]:
+            if o["output_type"] == "execute_result": o["execution_count"] = n
+    kernel = dict(display_name="python3", language="python", name="python3")
+    return dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)
 
 # %% ../nbs/63_runs.ipynb #manifest
 def _machine() -> dict[str, Any]:
@@ -325,7 +348,7 @@ def publish(
     reports.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=reports))
     try:
-        nb = recorded(shell.user_ns["In"][1:], shell.user_ns["Out"], shell.user_ns["_shown"], shell.display_formatter.format)
+        nb = recorded(job.config, shell.user_ns["In"][1:], shell.user_ns["Out"], shell.user_ns["_shown"], shell.display_formatter.format)
         texts = result_files(outcome) | {"run.ipynb": json.dumps(nb, indent=1, ensure_ascii=False) + "\n"}
         texts["report.html"] = report_html(nb, title=f"FireBot {name}")
         for file, text in texts.items(): _write(staged / file, text)
