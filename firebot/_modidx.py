@@ -432,6 +432,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'firebot.portfolio._dividend': ('portfolio.html#_dividend', 'firebot/portfolio.py'),
                                    'firebot.portfolio._fill': ('portfolio.html#_fill', 'firebot/portfolio.py'),
                                    'firebot.portfolio._match': ('portfolio.html#_match', 'firebot/portfolio.py'),
+                                   'firebot.portfolio._moves': ('portfolio.html#_moves', 'firebot/portfolio.py'),
                                    'firebot.portfolio._price': ('portfolio.html#_price', 'firebot/portfolio.py'),
                                    'firebot.portfolio._record': ('portfolio.html#_record', 'firebot/portfolio.py'),
                                    'firebot.portfolio._rounded': ('portfolio.html#_rounded', 'firebot/portfolio.py'),

@@ -80,6 +80,12 @@ def move(
         return after, cash
 
 # %% ../nbs/31_portfolio.ipynb #apply
+def _moves(event: Event) -> bool:
+    "Whether `event` changes a position; an unknown kind is refused."
+    if event.kind not in (*QUIET, *MOVES, "session"):
+        raise JournalError(f"event {event.seq}: unknown kind {event.kind!r}; known are {', '.join((*QUIET, *MOVES))}.")
+    return event.kind in MOVES
+
 def apply(
     portfolio: Portfolio | None, # None before the first event
     event: Event,
@@ -89,9 +95,7 @@ def apply(
         raise JournalError(f"event {event.seq} is a {event.kind}; a journal begins with its session, and has one only.")
     if portfolio is None:
         with reading(event): return Portfolio(Decimal(event.data["cash"]))
-    if event.kind in QUIET: return portfolio
-    if event.kind not in MOVES:
-        raise JournalError(f"event {event.seq}: unknown kind {event.kind!r}; known are {', '.join((*QUIET, *MOVES))}.")
+    if not _moves(event): return portfolio
     key = event.strategy_id, event.symbol
     position, cash = move(portfolio.positions.get(key) or Position(event.symbol, event.strategy_id), event)
     return Portfolio(EXACT.add(portfolio.cash, cash), {**portfolio.positions, key: position})
@@ -337,7 +341,7 @@ def _tracks(events: Iterable[Event]) -> tuple[Decimal, dict[tuple[str, str], _Tr
     for e in events:
         if e.kind == "session": initial = fold([e]).cash
         elif e.strategy_id: strategies.add(e.strategy_id)
-        if e.kind in MOVES:
+        if _moves(e):
             key = e.strategy_id, e.symbol
             tracks.setdefault(key, _Track(Position(e.symbol, e.strategy_id))).add(e)
     return initial, tracks, strategies | {k for k, _ in tracks}

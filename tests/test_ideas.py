@@ -420,3 +420,12 @@ def test_the_cross_is_backtesting_pys() -> None:
     down = [t for t in range(1, len(GOOG)) if crossover(slow[:t + 1], fast[:t + 1])]
     assert np.flatnonzero(got == 1).tolist() == up and np.flatnonzero(got == 0).tolist() == down
     assert len(up) == 47 and np.isfinite(got).sum() == len(up) + len(down)
+
+
+def test_averages_that_touch_have_not_crossed() -> None:
+    "A flat price makes them exactly equal, in cents that no float holds; leaving there is no cross."
+    flat = [186.3] * 30
+    for tail in ([190.1] * 15, [180.1] * 15):
+        assert np.isnan(batch_signals(make_strategy("cross", "SmaCrossStrategy"), panel_of([flat + tail]))).all()
+    below = [190.1] * 10 + flat + [190.1] * 15
+    assert np.isnan(batch_signals(make_strategy("cross", "SmaCrossStrategy"), panel_of([below]))).all()

@@ -409,6 +409,8 @@ def test_what_cannot_be_folded_is_refused() -> None:
     with pytest.raises(JournalError): fold([Event(0, DAY, -1, "session")])
     with pytest.raises(DataError, match="IBM is held"): round_trips(h.events, {})
     with pytest.raises(DataError, match="IBM is held"): positions(fold(h.events), {})
+    with pytest.raises(JournalError, match="unknown kind 'fil'"):
+        daily_pnl([session, Event(1, DAY, 0, "fil")], start, ["IBM"], close)
     with pytest.raises(DataError, match="no closes"): daily_pnl(h.events, start, ["AAPL"], close)
     with pytest.raises(DataError, match="before its first close"): daily_pnl(h.events, start, ["IBM"], np.array([[MISSING]]))
     with pytest.raises(DataError, match="beyond the 1 bars"): daily_pnl([*h.events, replace_bar(fill, 1)], start, ["IBM"], close)
