@@ -278,12 +278,13 @@ def recorded(
         before = [c for c in rest[:upto] if c["cell_type"] == "markdown" or "parameters" in c["metadata"].get("tags", ())]
         del rest[:upto]
         return [c | dict(source="".join(c["source"])) for c in before]
-    for n, text in list(enumerate(executed, 1))[:-1]:
+    for n, text in enumerate(executed, 1):
         at = next((i for i, c in enumerate(rest) if c["cell_type"] == "code" and "".join(c["source"]) == text), None)
         known = None if at is None else rest[at]
         if "parameters" in (known or {}).get("metadata", {}).get("tags", ()): continue # comes with the cells before the next
         if at is not None: cells += keep(at)
-        elif not any(c["cell_type"] == "code" for c in cells): continue # injected, or the parameters edited by hand
+        if n == len(executed): break
+        if at is None and not any(c["cell_type"] == "code" for c in cells): continue # injected, or the parameters edited by hand
         if not any(c["id"] == "injected-parameters" for c in cells): cells.append(_injected(config))
         out: list[dict[str, Any]] = [dict(output_type="display_data", data=c["data"], metadata=c["metadata"]) for c in shown.get(n, ())]
         if outputs.get(n) is not None:

@@ -118,6 +118,7 @@ def test_a_changed_missing_or_added_file_is_found(run: Path, tmp_path: Path) -> 
     assert tampered(copy, load_manifest(copy)) == ["fills.csv", "orders.csv", "notes.txt"]
 
 
+@pytest.mark.slow
 def test_a_forged_manifest_does_not_help(run: Path, tmp_path: Path) -> None:
     copy = changed_copy(run, tmp_path, "metrics.json", {'"trades": ': '"trades": 1'}, fix=True)
     done = firebot("verify", str(copy), cwd=tmp_path)
