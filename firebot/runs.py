@@ -59,7 +59,7 @@ class Job:
 def _sources(config: Config, root: Path) -> dict[str, Any]:
     "The configured sources by name."
     conf, own = settings(root, config), [config.instrument(i.symbol) for i in config.instruments]
-    def more(s: Any) -> dict[str, Any]: return {} if s.path is None else {"path": conf.path(s.path), "instruments": own}
+    def more(s: Any) -> dict[str, Any]: return {} if s.path is None else {"path": conf.path(s.path), "instruments": own, "zone": s.zone}
     return {s.name or s.type: make_source(s.type, symbols=s.symbols, **more(s)) for s in config.data_sources}
 
 def _assets(config: Config, sources: Mapping[str, Any]) -> dict[str, Any]: # Symbol -> source

@@ -178,3 +178,22 @@ def test_help_and_usage(tmp_path: Path) -> None:
     assert missing.returncode == 2 and "nowhere.yaml" in missing.stderr
     no_run = firebot("verify", str(tmp_path), cwd=tmp_path)
     assert no_run.returncode == 1 and "not a run folder" in no_run.stderr
+
+
+@pytest.mark.parametrize(("folder", "resolution", "most"), [("minute", "1m", "SPY"), ("hour", "1h", "AAPL")])
+def test_real_intraday_bars_run_too(folder: str, resolution: str, most: str) -> None:
+    "Bars stamped in exchange time, extended hours included; a decision never fills on its own bar."
+    from firebot.config import load_config
+    from firebot.runs import execute, make_job
+    bars = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / folder
+    if not bars.is_dir(): pytest.skip("the real intraday bars are not here")
+    outcome = execute(make_job(load_config(f"""
+data_sources: [{{type: parquet, path: "{bars}", symbols: [{most}], zone: America/New_York}}]
+strategies: [{{name: cross, class: SmaCrossStrategy, params: {{fast: 10, slow: 40}}}}]
+run: {{resolution: {resolution}}}
+execution: {{slippage_bps: 1}}
+""")))
+    fills = [e for e in outcome.events if e.kind == "fill"]
+    assert len(fills) > 20
+    decided = {e.order_id: e for e in outcome.events if e.kind == "order"}
+    assert all(e.timestamp >= decided[e.order_id].timestamp and e.bar > decided[e.order_id].bar for e in fills)
