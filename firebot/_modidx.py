@@ -21,6 +21,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'firebot.books.settle': ('books.html#settle', 'firebot/books.py'),
                                'firebot.books.sha': ('books.html#sha', 'firebot/books.py'),
                                'firebot.books.simple': ('books.html#simple', 'firebot/books.py'),
+                               'firebot.books.stage': ('books.html#stage', 'firebot/books.py'),
                                'firebot.books.tampered': ('books.html#tampered', 'firebot/books.py'),
                                'firebot.books.verify': ('books.html#verify', 'firebot/books.py')},
             'firebot.cli': { 'firebot.cli._near': ('cli.html#_near', 'firebot/cli.py'),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIME', 'TOLERANCE', 'EXACT', 'sha', 'canonical', 'file_digest', 'run_id', 'project_file', 'book', 'home',
-           'refuse_unsupported', 'Published', 'load_manifest', 'changed', 'tampered', 'settle', 'simple', 'run_book',
-           'Verdict', 'numbers_close', 'verify']
+           'refuse_unsupported', 'Published', 'load_manifest', 'changed', 'tampered', 'settle', 'stage', 'simple',
+           'run_book', 'Verdict', 'numbers_close', 'verify']
 
 # %% ../nbs/62_books.ipynb #imports
 import hashlib
@@ -126,7 +126,23 @@ def settle(
                            "beside it. Compare the two: something that is not among the inputs has changed.")
         if not tampered(final, old): return shutil.rmtree(staged)
         shutil.rmtree(final) # files were changed by hand; the run has just made them again
-    os.replace(staged, final)
+    try: os.replace(staged, final)
+    except OSError: # another process published the same run at this very moment
+        if not (final / "manifest.json").exists(): raise
+        settle(staged, final)
+
+def stage(
+    reports: Path, # Folder of run folders
+    name: str,
+) -> Path:
+    "A new hidden folder for work in progress; what killed processes left behind goes."
+    reports.mkdir(parents=True, exist_ok=True)
+    for left in reports.glob(".*-pid*-*"):
+        pid = int(re.sub(r".*-pid(\d+)-.*", r"\1", left.name))
+        try: os.kill(pid, 0)
+        except ProcessLookupError: shutil.rmtree(left, ignore_errors=True)
+        except PermissionError: pass
+    return Path(tempfile.mkdtemp(prefix=f".{name}-pid{os.getpid()}-", dir=reports))
 
 # %% ../nbs/62_books.ipynb #run-book
 def simple(x: Any) -> Any:
@@ -155,8 +171,7 @@ def run_book(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     root = home()
     reports = settings(root, config, reports=reports).reports
-    reports.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".running-", dir=reports))
+    work = stage(reports, "running")
     blocks = simple(read_yaml(dump_config(config)).tree)
     told = {"FIREBOT_WORKSPACE": str(root), "FIREBOT_REPORTS": str(reports)}
     before = {k: os.environ.get(k) for k in told}

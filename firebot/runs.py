@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import ROUND_DOWN, Decimal
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple
+from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
 from .compiled import source_digest
 from .config import Config, config_from_blocks, dump_config, read_yaml, reveal, settings
 from .engine import Result, Seat, Setup, make_window, plain, to_events
@@ -346,8 +345,7 @@ def publish(
     job, root, put_in = outcome.job, home(), inputs(outcome.job)
     reports = reports or settings(root, job.config).reports
     name = run_id(put_in)
-    reports.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=reports))
+    staged = stage(reports, name)
     try:
         nb = recorded(job.config, shell.user_ns["In"][1:], shell.user_ns["Out"], shell.user_ns["_shown"], shell.display_formatter.format)
         texts = result_files(outcome) | {"run.ipynb": json.dumps(nb, indent=1, ensure_ascii=False) + "\n"}
