@@ -71,6 +71,9 @@ def refuse_unsupported(config: Config) -> tuple[str, ...]: # Warnings
     "Refuse what would change the result, warn of what would not."
     refusals, warnings = unsupported(config)
     if refusals: raise ConfigError(" ".join(refusals))
+    for i, s in enumerate(config.strategies):
+        if "${" in json.dumps(s.params, default=lambda secret: secret.template):
+            raise ConfigError(f"strategies[{i}].params: ${{NAME}} is not read in parameters, which decide the result; write the value itself.")
     return tuple(warnings)
 
 # %% ../nbs/62_books.ipynb #published
@@ -89,7 +92,7 @@ def load_manifest(
     run: Path, # Run folder
 ) -> dict[str, Any]:
     "The manifest of `run`."
-    try: return json.loads((run / "manifest.json").read_text())
+    try: return json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as why:
         raise RunError(f"{run} is not a run folder ({type(why).__name__} reading its manifest.json); give a folder below reports/.") from None
 
@@ -128,7 +131,8 @@ def settle(
         shutil.rmtree(final) # files were changed by hand; the run has just made them again
     try: os.replace(staged, final)
     except OSError: # another process published the same run at this very moment
-        if not (final / "manifest.json").exists(): raise
+        if not (final / "manifest.json").exists():
+            raise RunError(f"{final} is there already and is not a run folder; move it away and run again.") from None
         settle(staged, final)
 
 def stage(
@@ -247,7 +251,7 @@ def verify(
         new = load_manifest(made[0])
         differ = changed(old, new)
         near = [n for n in differ if old["machine"] != new["machine"] and n not in EXACT and n in new["results"] and n in old["results"]
-                and numbers_close((run / n).read_text(), (made[0] / n).read_text())]
+                and numbers_close((run / n).read_text(encoding="utf-8"), (made[0] / n).read_text(encoding="utf-8"))]
     moved = tuple(k for k in old["inputs"] if old["inputs"][k] != new["inputs"].get(k))
     wrong = tuple(n for n in differ if n not in near)
     same = tuple(n for n in old["results"] if n not in differ)

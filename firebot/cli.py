@@ -35,7 +35,7 @@ def headline(metrics: dict[str, Any], folder: str) -> str:
     keys = ("final_equity", "total_return", "cagr", "sharpe", "max_drawdown", "trades", "excess_return")
     rows = [f"  {METRICS[k].label:<28} {format_metric(k, metrics[k]):>16}" for k in keys if k in metrics]
     return "\n".join([f"{metrics['start']} to {metrics['end']}", *rows, "", f"report   {folder}/report.html", f"prove it firebot verify {folder}",
-                      "change   --set execution.fill_model=instant, or your own strategy: nbs/tutorials/first_backtest.ipynb"])
+                      "change   --set execution.slippage_bps=20, or any other key of the configuration"])
 
 # %% ../nbs/90_cli.ipynb #backtest
 @app.command()
@@ -48,8 +48,11 @@ def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
     from firebot.config import load_config
     conf = load_config(config, set_ or ())
     if check:
+        from firebot.models import ConfigError, FireBotError
         from firebot.runs import make_job
-        for w in make_job(conf).warnings: typer.echo(f"warning: {w}", err=True)
+        try: job = make_job(conf)
+        except FireBotError as error: raise ConfigError(str(error)) from error
+        for w in job.warnings: typer.echo(f"warning: {w}", err=True)
         return typer.echo(f"{config}: valid")
     done = run_book(conf, out, progress=sys.stderr.isatty())
     manifest = json.loads((done.folder / "manifest.json").read_text())
@@ -73,12 +76,15 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, 
 def main(args: Sequence[str] | None = None) -> None:
     "The `firebot` command."
     from firebot.models import ConfigError, FireBotError
-    arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
-    debug = "--debug" in arguments
+    given = list(sys.argv[1:] if args is None else args)
+    debug, arguments = "--debug" in given, [a for a in given if a != "--debug"] or ["--help"]
     try: code = app(arguments, standalone_mode=False) or 0
     except typer.Abort: code = 130
     except typer.Exit as stop: code = stop.exit_code
     except TyperException as error: code = _say(f"{error.format_message()} Try: firebot --help", 2)
+    except OSError as error:
+        if debug: raise
+        code = _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, its permissions and the space left.", 1)
     except FireBotError as error:
         if debug: raise
         code = _say(str(error), 2 if isinstance(error, ConfigError) else 1)

@@ -27,7 +27,7 @@ from .compiled import compiled
 from .feed import Panel
 from .fills import RATE, Profile, Rules, affordable, commission, cost, fill_price, get_profile, make_rules
 from .journal import Event
-from .models import ConfigError, Instrument, MoneyError, OrderError, from_ns
+from .models import ConfigError, DataError, Instrument, MoneyError, OrderError, from_ns
 from .money import LIMIT, MISSING, OVERFLOW, decimals, from_int, muldiv, muldiv_floor, snap, to_int
 
 # %% ../nbs/34_engine.ipynb #state
@@ -130,16 +130,18 @@ def _fill(state: State, spec: Spec, rules: Rules, order: np.ndarray, base: int, 
         else:
             needed = cost(quantity, price, divisor, unit, fixed, per_share, relative)
             if needed == OVERFLOW: return -1
-            if needed > money: why = NO_CASH
+            if quantity == 0: why = NO_LOT # a reverse split left nothing of it
+            elif needed > money: why = NO_CASH
     else:
         state.selling[k, s] -= quantity
         quantity = min(quantity, state.held[k, s])
         if quantity == 0: why = NOTHING
     if quantity == OVERFLOW: return -1
-    if why: return _emit(events, n, E_CANCEL, time, row, a, k, s, order[O_ID], 0, side, 0, 0, 0, 0, why, 0)
     amount = muldiv(quantity, price, divisor)
     fee = commission(quantity, amount, unit, fixed, per_share, relative)
     if amount == OVERFLOW or fee == OVERFLOW: return -1
+    if side < 0 and not why and state.cash[a] - state.reserved[a] + amount < fee: why = NO_CASH # nothing pays the fee
+    if why: return _emit(events, n, E_CANCEL, time, row, a, k, s, order[O_ID], 0, side, 0, 0, 0, 0, why, 0)
     state.cash[a] -= side * amount + fee
     state.held[k, s] += side * quantity
     state.total[a, s] += side * quantity
@@ -168,6 +170,7 @@ def _mark(state: State, spec: Spec) -> bool:
 def _split(state: State, spec: Spec, s: int, up: int, down: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "New for old shares, `up` for `down`."
     lot = spec.lot[s]
+    if float(up) * spec.divisor[s] >= LIMIT or float(down) * lot >= LIMIT: return -1
     for k in range(state.held.shape[0]):
         held, a = state.held[k, s], spec.account[k]
         if held == 0: continue
@@ -181,6 +184,7 @@ def _split(state: State, spec: Spec, s: int, up: int, down: int, time: int, row:
         state.held[k, s] = new
         state.total[a, s] += new - held
         state.cash[a] += paid
+        if abs(state.cash[a]) >= LIMIT: return -1
         n = _emit(events, n, E_SPLIT, time, row, a, k, s, 0, 0, 0, held, 0, paid, 0, NONE, new)
         e = events[n - 1]
         e[V_PRICE], e[V_FEE] = up, down
@@ -188,7 +192,9 @@ def _split(state: State, spec: Spec, s: int, up: int, down: int, time: int, row:
         o = state.orders[i]
         if o[O_SYMBOL] == s and o[O_QUANTITY]:
             before = o[O_QUANTITY]
-            o[O_QUANTITY] = muldiv_floor(before, up, down * lot) * lot
+            lots = muldiv_floor(before, up, down * lot)
+            if lots == OVERFLOW or float(lots) * lot >= LIMIT: return -1
+            o[O_QUANTITY] = lots * lot
             if o[O_SIDE] < 0: state.selling[o[O_STRATEGY], s] += o[O_QUANTITY] - before
     if state.last[s] != MISSING: state.last[s] = muldiv(state.last[s], down, up)
     return n
@@ -212,7 +218,7 @@ def _dividend(state: State, spec: Spec, s: int, amount: int, per_cash: int, time
 def _size(state: State, spec: Spec, k: int, s: int) -> tuple[int, int]:
     "Money and quantity that strategy `k` commits to symbol `s`; one of them is 0."
     a = spec.account[k]
-    if spec.size_rule[k] == UNITS: return 0, muldiv(spec.size_value[k], spec.unit[s], 10**RATE) // spec.lot[s] * spec.lot[s]
+    if spec.size_rule[k] == UNITS: return 0, muldiv_floor(spec.size_value[k], spec.unit[s], 10**RATE) // spec.lot[s] * spec.lot[s]
     base = state.cash[a] - state.reserved[a] if spec.size_rule[k] == ALL_CASH else state.equity[a]
     return muldiv(max(base, 0), spec.size_value[k], 10**RATE), 0
 
@@ -293,6 +299,31 @@ def _signal(state: State, spec: Spec, rules: Rules, k: int, s: int, direction: i
         return _submit(state, spec, rules, k, s, 1, spec.size_rule[k] != UNITS, quantity, notional, events, n)
     return n
 
+# %% ../nbs/34_engine.ipynb #finalize
+@compiled
+def _closing(state: State, s: int, stamp: int) -> tuple[int, int]:
+    "The price and the time at which symbol `s` is closed after the row `stamp`."
+    if state.last_row[s] == stamp: return state.last_open[s], state.last_start[s]
+    return state.last[s], state.counters[NOW]
+
+@compiled
+def _finalize(state: State, spec: Spec, rules: Rules, k: int, s: int, stamp: int, events: np.ndarray, n: int) -> tuple[int, int]:
+    "Fill what rests, or submit the closing order; the number of event rows and of orders that rested before it."
+    c, kept, met = state.counters, 0, False
+    for i in range(c[RESTING]):
+        o = state.orders[i]
+        if o[O_STRATEGY] == k and o[O_SYMBOL] == s:
+            met = True
+            base, time = _closing(state, s, stamp)
+            n = _fill(state, spec, rules, o, base, time, stamp, events, n)
+            if n < 0: return -1, 0
+        else:
+            state.orders[kept] = o
+            kept += 1
+    c[RESTING] = kept
+    if not met and state.held[k, s] > 0: n = _submit(state, spec, rules, k, s, -1, False, state.held[k, s], 0, events, n)
+    return n, kept
+
 # %% ../nbs/34_engine.ipynb #accept
 @compiled
 def _accept(state: State, spec: Spec, rules: Rules, intents: np.ndarray, stamp: int, equity: np.ndarray, events: np.ndarray, n: int) -> int:
@@ -314,12 +345,13 @@ def _accept(state: State, spec: Spec, rules: Rules, intents: np.ndarray, stamp: 
             before = n
             n = _withdraw(state, spec, it[I_QUANTITY], k, s, 0, REQUESTED, events, n)
             if n == before: n = _emit(events, n, E_REJECT, c[NOW], stamp, spec.account[k], k, s, it[I_QUANTITY], 0, 0, 0, 0, 0, 0, UNKNOWN, 0)
-        elif state.held[k, s] > state.selling[k, s]:
-            n = _submit(state, spec, rules, k, s, -1, False, state.held[k, s] - state.selling[k, s], 0, events, n)
+        else:
+            n, resting = _finalize(state, spec, rules, k, s, stamp, events, n)
+            filled = True
         if n < 0: return -1
         if c[RESTING] > resting and (kind == FINALIZE or (rules.at_close and state.last_row[s] == stamp)):
             c[RESTING] -= 1
-            base, time = (state.last_open[s], state.last_start[s]) if kind == FINALIZE else (state.last[s], c[NOW])
+            base, time = _closing(state, s, stamp) if kind == FINALIZE else (state.last[s], c[NOW])
             n = _fill(state, spec, rules, state.orders[c[RESTING]], base, time, stamp, events, n)
             if n < 0: return -1
             filled = True
@@ -451,6 +483,9 @@ def make_spec(setup: Setup) -> Spec:
     "The fixed facts of `setup` as arrays."
     values = [to_int(s.size_value * (1 if s.size_rule == "fixed_units" else Decimal("0.01")), RATE, "sizing.value") for s in setup.seats]
     ps, qs = ([f(i) for i in setup.instruments] for f in (setup.price_scale, setup.quantity_scale))
+    for i, p, q in zip(setup.instruments, ps, qs):
+        if p + q - setup.cash_scale > 18 or q + RATE > 18:
+            raise ConfigError(f"{i.symbol}: a tick of {i.tick} and a lot of {i.lot} need more decimals than fit; make one of them coarser.")
     ints = lambda xs: np.array(list(xs), np.int64) # noqa: E731
     return Spec(ints(s.account for s in setup.seats), ints(SIZE_RULES[s.size_rule] for s in setup.seats), ints(values),
                 ints(10**(p + q - setup.cash_scale) for p, q in zip(ps, qs)), ints(10**q for q in qs),
@@ -468,9 +503,13 @@ def make_state(setup: Setup, orders: int = 64) -> State:
 
 def make_window(panel: Panel, setup: Setup) -> tuple[Window, Actions]:
     "The bars and corporate actions of `panel` in the kernel's integers."
-    def scaled(x: np.ndarray) -> np.ndarray:
-        return np.stack([snap(x[:, s], setup.price_scale(i), i.tick if setup.profile.snap else None)
-                         for s, i in enumerate(setup.instruments)], axis=1)
+    def column(x: np.ndarray, i: Instrument) -> np.ndarray:
+        try: out = snap(x, setup.price_scale(i), i.tick if setup.profile.snap else None)
+        except MoneyError as error: raise DataError(f"{i.symbol}: {error}") from None
+        if (out == 0).any():
+            raise DataError(f"{i.symbol}: a price of {x[out == 0][0]} is less than half a tick of {i.tick}; give it a finer tick under instruments.")
+        return out
+    def scaled(x: np.ndarray) -> np.ndarray: return np.stack([column(x[:, s], i) for s, i in enumerate(setup.instruments)], axis=1)
     a = panel.actions
     amounts = np.array([to_int(d, RATE, "dividend") for d in a.amount], np.int64)
     return (Window(0, panel.start, panel.end, scaled(panel.open), scaled(panel.close)),

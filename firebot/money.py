@@ -52,10 +52,13 @@ def snap(
 ) -> np.ndarray: # int64, same shape
     "Float prices as scaled integers on the tick grid."
     step = 1 if tick is None else to_int(tick, scale, "tick")
-    with np.errstate(invalid="ignore"): steps = np.rint(x * (10.0**scale / step))
-    top = np.nanmax(np.abs(steps), initial=0.0) * step
-    if top >= 2**53: raise MoneyError(f"price {np.nanmax(np.abs(x))} cannot be held exactly at {scale} decimals; use a coarser scale.")
-    return np.where(np.isnan(steps), MISSING, np.nan_to_num(steps) * step).astype(np.int64)
+    top, there = np.nanmax(np.abs(x), initial=0.0), ~np.isnan(x)
+    fine = next((k for k in range(scale + 6, scale - 1, -1) if top * 10.0**k < 2**53), None)
+    if fine is None: raise MoneyError(f"price {top} cannot be held exactly at {scale} decimals; use a coarser tick.")
+    unit = step * 10**(fine - scale) # one tick; the decimal that was meant is whole on the finer grid
+    whole, rest = np.divmod(np.rint(np.where(there, x, 0.0) * 10.0**fine).astype(np.int64), unit)
+    whole += (2 * rest > unit) | ((2 * rest == unit) & (whole % 2 == 1))
+    return np.where(there, whole * step, MISSING)
 
 # %% ../nbs/03_money.ipynb #mul128
 U32, U64_1, U64_0 = np.uint64(32), np.uint64(1), np.uint64(0)

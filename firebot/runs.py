@@ -27,7 +27,7 @@ from .compiled import source_digest
 from .config import Config, config_from_blocks, dump_config, read_yaml, reveal, settings
 from .engine import Result, Seat, Setup, make_window, plain, to_events
 from .engine import backtest as simulate
-from .feed import Panel, make_panel
+from .feed import Panel, make_panel, row_days
 from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .metrics import money, periods_per_year, summary
@@ -52,14 +52,20 @@ class Job:
     @property
     def zone(self) -> str: return EXCHANGES[self.panel.instruments[0].exchange].zone
     @property
-    def periods(self) -> float: return periods_per_year(self.config.run.resolution, self.panel.instruments[0].exchange)
+    def periods(self) -> float:
+        "Bars a year; within the day as many as these sessions really had, extended hours included."
+        r, exchange = self.config.run.resolution, self.panel.instruments[0].exchange
+        if r in ("1d", "1w"): return periods_per_year(r, exchange)
+        return periods_per_year("1d", exchange) * len(self.panel) / len(np.unique(row_days(self.panel)))
 
 # %% ../nbs/63_runs.ipynb #sources
 def _sources(config: Config, root: Path) -> dict[str, Any]:
     "The configured sources by name."
     conf, own = settings(root, config), [config.instrument(i.symbol) for i in config.instruments]
     def more(s: Any) -> dict[str, Any]: return {} if s.path is None else {"path": conf.path(s.path), "instruments": own, "zone": s.zone}
-    return {s.name or s.type: make_source(s.type, symbols=s.symbols, **more(s)) for s in config.data_sources}
+    types = [s.type for s in config.data_sources if s.name is None]
+    names = [s.name or (s.type if types.count(s.type) == 1 else f"{s.type}[{i}]") for i, s in enumerate(config.data_sources)]
+    return {name: make_source(s.type, symbols=s.symbols, **more(s)) for name, s in zip(names, config.data_sources)}
 
 def _assets(config: Config, sources: Mapping[str, Any]) -> dict[str, Any]: # Symbol -> source
     "Which source each traded symbol is read from."
@@ -92,18 +98,23 @@ def make_job(
     "Resolve `config`; refuses with `ConfigError` or `DataError`."
     warnings = refuse_unsupported(config)
     strategies = tuple(make_strategy(s.name, s.class_name, reveal(dict(s.params))) for s in config.strategies if s.enabled)
-    get_profile(config.execution.fill_model)
+    profile = get_profile(config.execution.fill_model)
+    if profile.optimistic: warnings += (f"fill profile {profile.name}: {profile.note}",)
     run, assets = config.run, _assets(config, _sources(config, root or home()))
     symbols = sorted(assets)
     own = {i.symbol for i in config.instruments}
     instruments = tuple(config.instrument(s) if s in own else assets[s].instrument(s) for s in symbols)
-    if config.sizing.fractional: instruments = tuple(replace(i, lot=MILLIONTH) for i in instruments)
+    if config.sizing.fractional: instruments = tuple(i if i.symbol in own else replace(i, lot=MILLIONTH) for i in instruments)
     bars = [assets[s].bars(s, run.start, run.end, run.resolution) for s in symbols]
     empty = [b.symbol for b in bars if not len(b)]
     if empty: raise DataError(f"{', '.join(empty)}: no bars from {run.start} to {run.end}; change run.start and run.end, or remove the asset.")
     panel = make_panel(bars, instruments, [a for s in symbols for a in assets[s].actions(s)])
     if run.benchmark and run.benchmark not in symbols:
         raise ConfigError(f"run.benchmark is {run.benchmark!r}, which is not among the traded symbols {', '.join(symbols)}; choose one of them.")
+    hours = {(x.zone, x.opens, x.closes) for x in (EXCHANGES[i.exchange] for i in instruments)}
+    if len(hours) > 1:
+        raise ConfigError(f"{', '.join(f'{i.symbol} ({i.exchange})' for i in instruments)} keep different hours, and a year of such bars has no "
+                          "one length for the metrics; run them apart.")
     read = {s: {f.name: f.sha256 for f in assets[s].provenance(s)} for s in symbols}
     return Job(config, panel, strategies, _setup(config, instruments, [s.strategy_id for s in strategies]), read, warnings)
 
@@ -150,7 +161,7 @@ def _benchmark(job: Job) -> Result:
     return simulate(job.panel, {"benchmark": benchmark_signals(job.panel, chosen)}, setup)
 
 # %% ../nbs/63_runs.ipynb #inputs
-PACKAGES = ("numpy", "pandas", "pyarrow", "numba", "llvmlite", "sqlalchemy", "pydantic", "plotly", "nbconvert", "papermill", "ipykernel")
+PACKAGES = ("numpy", "pandas", "pyarrow", "numba", "llvmlite", "sqlalchemy", "pydantic", "pyyaml", "plotly", "mistune", "ipython", "tzdata")
 
 def _lock_digest() -> str | None:
     lock = project_file("requirements.lock", "_books/requirements.lock")
@@ -158,8 +169,9 @@ def _lock_digest() -> str | None:
 
 def inputs(job: Job) -> dict[str, Any]:
     "The digests and versions that decide a run's result."
-    return dict(config=sha(dump_config(job.config).encode()), bars=job.panel.digest(), code=source_digest(), lock=_lock_digest(),
-                seed=job.config.run.seed, python=platform.python_version(), packages={p: version(p) for p in PACKAGES})
+    return dict(config=sha(dump_config(job.config).encode()), bars=job.panel.digest(), code=source_digest(),
+                book=sha(book().read_bytes()), lock=_lock_digest(), seed=job.config.run.seed, python=platform.python_version(),
+                packages={p: version(p) for p in PACKAGES})
 
 # %% ../nbs/63_runs.ipynb #execute
 def execute(job: Job) -> Outcome:
@@ -272,7 +284,7 @@ def recorded(
     name: str = "backtest",
 ) -> dict[str, Any]: # A notebook, format 4.5
     "The executed notebook of this kernel, without its last cell."
-    rest, cells = json.loads(book(name).read_text())["cells"], []
+    rest, cells = json.loads(book(name).read_text(encoding="utf-8"))["cells"], []
     def keep(upto: int) -> list[dict[str, Any]]:
         before = [c for c in rest[:upto] if c["cell_type"] == "markdown" or "parameters" in c["metadata"].get("tags", ())]
         del rest[:upto]

@@ -108,10 +108,12 @@ class Reference:
             quantity = self.affordable(min(o.money, free), o.symbol, price)
             if not quantity: why = "less than one lot"
         elif o.side == "buy":
-            if self.cost(quantity, price) > free: why = "no cash"
+            if not quantity: why = "less than one lot"
+            elif self.cost(quantity, price) > free: why = "no cash"
         else:
             quantity = min(quantity, self.held.get(key, Fraction(0)))
             if not quantity: why = "nothing to sell"
+            elif free + self.amount(quantity, price) < self.fee(quantity, self.amount(quantity, price)): why = "no cash"
         if why: return self.say("cancel", time, o.strategy, o.symbol, o.number, reason=why)
         amount = self.amount(quantity, price)
         fee, sign = self.fee(quantity, amount), 1 if o.side == "buy" else -1
@@ -217,12 +219,13 @@ class Reference:
                 if gone: self.withdraw(gone, "by request")
                 else: self.say("reject", self.now, strategy, symbol, x, reason="no such order")
             elif kind == "finalize":
-                free = self.held.get((strategy, symbol), Fraction(0)) - sum((r.quantity for r in self.resting(strategy, symbol, "sell")), Fraction(0))
-                if free > 0:
-                    o = self.submit(strategy, symbol, "sell", free, None)
-                    if o:
-                        self.fill(o, self.opened[symbol][2], self.opened[symbol][1])
-                        filled, o = True, None
+                rests = [r for r in self.orders if (r.strategy, r.symbol) == (strategy, symbol)]
+                held = self.held.get((strategy, symbol), Fraction(0))
+                if not rests and held: rests = [self.submit(strategy, symbol, "sell", held, None)]
+                for r in rests:
+                    row, start, opened = self.opened[symbol]
+                    self.fill(r, *((opened, start) if row == self.row else (self.last[symbol], self.now)))
+                filled = True
             elif symbol not in self.last:
                 self.number += 1
                 self.say("reject", self.now, strategy, symbol, self.number, reason="no price yet")

@@ -90,6 +90,35 @@ def test_our_own_profile_differs_by_cents_and_ticks_only() -> None:
     assert np.abs(a[:-1, V_QUANTITY] - b[:, V_QUANTITY]).max() <= 1
 
 
+class AtTheEnd(Strategy):
+    "Sells on the very last bar, or buys on it."
+    buy_at, close_at = 2, 4
+
+    def init(self) -> None: pass
+
+    def next(self) -> None:
+        if len(self.data) == self.buy_at: self.buy()
+        if len(self.data) == self.close_at: self.position.close()
+
+
+@pytest.mark.parametrize(("buy_at", "close_at"), [(2, 4), (2, 9), (4, 9)])
+def test_orders_of_the_last_bar_end_as_they_do_there(buy_at: int, close_at: int) -> None:
+    price = np.array([10.0, 11.0, 12.0, 13.0])
+    days = pd.bdate_range("2020-01-06", periods=4)
+    frame = pd.DataFrame(dict(Open=price, High=price + 1, Low=price - 1, Close=price + 0.5, Volume=1.0), index=days)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stats = Backtest(frame, AtTheEnd, cash=1000, finalize_trades=True).run(buy_at=buy_at, close_at=close_at)
+    starts = np.array([to_ns(session_open(d.date())) for d in days])
+    panel = make_panel([Bars("GOOG", "1d", starts, price, price + 1, price - 1, price + 0.5, np.ones(4))], [INSTRUMENT])
+    signals = np.full((4, 1), np.nan)
+    signals[buy_at - 1] = 1.0
+    if close_at <= 4: signals[close_at - 1] = 0.0
+    setup = Setup((Seat("cross", "all_cash"),), (INSTRUMENT,), Decimal(1000), profile=get_profile("like_backtesting_py"))
+    result = backtest(panel, {"cross": signals}, setup)
+    assert (result.equity[:, 0] / 1e6).tolist() == stats["_equity_curve"]["Equity"].tolist()
+
+
 def test_vectorbt_agrees_on_all_bars_but_the_last() -> None:
     vbt = pytest.importorskip("vectorbt")
     result, bars = ours("like_backtesting_py"), goog()

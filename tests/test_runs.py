@@ -55,7 +55,7 @@ def test_the_folder_is_whole_and_says_what_it_holds(run: Path) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     assert set(manifest["results"]) == FILES - {"manifest.json"}
     assert manifest["run_id"] == run.name
-    assert set(manifest["inputs"]) == {"config", "bars", "code", "lock", "seed", "python", "packages"}
+    assert set(manifest["inputs"]) == {"config", "bars", "code", "book", "lock", "seed", "python", "packages"}
     assert set(manifest["sources"]) == {"AAPL", "IBM"}
     report = (run / "report.html").read_text()
     assert len(report.encode()) < 6_000_000 and "http-equiv=\"Content-Security-Policy\"" in report
@@ -129,13 +129,15 @@ def test_a_forged_manifest_does_not_help(run: Path, tmp_path: Path) -> None:
     ("strategies: [{name: a, class: Nope}]\ndata_sources: [{type: sample}]\n", 2, "Nope"),
     ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nexecution: {fill_model: nextopen}\n", 2, "next_open"),
     ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nrisk: {max_drawdown_pct: 10}\n", 2, "not built yet"),
-    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: csv, path: nowhere}]\n", 1, "nowhere"),
-    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nassets: [{symbol: AAPLE}]\n", 1, "AAPL"),
+    ("strategies: [{name: a, class: SmaCrossStrategy, params: {fast: \"${HOME}\"}}]\ndata_sources: [{type: sample}]\n", 2, "params"),
+    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: csv, path: nowhere}]\n", 2, "nowhere"),
+    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nassets: [{symbol: AAPLE}]\n", 2, "AAPL"),
     ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nexection: {}\n", 2, "execution"),
 ])
 def test_refusals_are_one_paragraph_with_an_exit_code(config: str, code: int, says: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config)
     done = firebot("backtest", "config.yaml", "--check", cwd=tmp_path)
+    assert os.environ["HOME"] not in done.stderr.replace(str(tmp_path), "")
     assert done.returncode == code and says in done.stderr and done.stderr.startswith("error: "), done
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
@@ -176,6 +178,8 @@ def test_help_and_usage(tmp_path: Path) -> None:
     assert wrong.returncode == 2 and "CONFIG" in wrong.stderr
     missing = firebot("backtest", "nowhere.yaml", cwd=tmp_path)
     assert missing.returncode == 2 and "nowhere.yaml" in missing.stderr
+    nowhere = firebot("backtest", "config.yaml", "--out", "/proc/nope", cwd=tmp_path)
+    assert nowhere.returncode in (1, 2) and "Traceback" not in nowhere.stderr
     no_run = firebot("verify", str(tmp_path), cwd=tmp_path)
     assert no_run.returncode == 1 and "not a run folder" in no_run.stderr
 
@@ -197,3 +201,18 @@ execution: {{slippage_bps: 1}}
     assert len(fills) > 20
     decided = {e.order_id: e for e in outcome.events if e.kind == "order"}
     assert all(e.timestamp >= decided[e.order_id].timestamp and e.bar > decided[e.order_id].bar for e in fills)
+
+
+def test_two_unnamed_sources_of_one_type_and_symbols_of_different_hours(tmp_path: Path) -> None:
+    from firebot.config import load_config
+    from firebot.models import ConfigError
+    from firebot.runs import make_job
+    for folder, symbol in (("one", "AAA"), ("two", "BBB")):
+        (tmp_path / folder).mkdir()
+        rows = "".join(f"2020-01-{d:02d},10,11,9,10,5\n" for d in (6, 7, 8))
+        (tmp_path / folder / f"{symbol}.csv").write_text("date,open,high,low,close,volume\n" + rows)
+    text = ("data_sources: [{type: csv, path: one}, {type: csv, path: two}]\n"
+            "strategies: [{name: a, class: BuyAndHoldStrategy}]\n")
+    assert make_job(load_config(text), tmp_path).panel.symbols == ("AAA", "BBB")
+    with pytest.raises(ConfigError, match="different hours"):
+        make_job(load_config(text + "instruments: [{symbol: BBB, exchange: 24/7}]\n"), tmp_path)
