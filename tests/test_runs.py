@@ -178,8 +178,9 @@ def test_help_and_usage(tmp_path: Path) -> None:
     assert wrong.returncode == 2 and "CONFIG" in wrong.stderr
     missing = firebot("backtest", "nowhere.yaml", cwd=tmp_path)
     assert missing.returncode == 2 and "nowhere.yaml" in missing.stderr
+    (tmp_path / "config.yaml").write_text(CONFIG)
     nowhere = firebot("backtest", "config.yaml", "--out", "/proc/nope", cwd=tmp_path)
-    assert nowhere.returncode in (1, 2) and "Traceback" not in nowhere.stderr
+    assert nowhere.returncode == 1 and nowhere.stderr.startswith("error: /proc/nope") and nowhere.stderr.count("\n") == 1
     no_run = firebot("verify", str(tmp_path), cwd=tmp_path)
     assert no_run.returncode == 1 and "not a run folder" in no_run.stderr
 
