@@ -165,11 +165,11 @@ def direction(root: Path) -> list[str]:
     return bad
 
 def books(root: Path) -> list[str]:
-    "A run book or dashboard defines nothing, is left out of nbdev's tests, and a run book has one cell of parameters"
+    "A run book, dashboard or benchmark defines nothing and is left out of nbdev's tests; a run book has one cell of parameters"
     bad = []
     for p in notebooks(root):
         at = p.relative_to(root)
-        if at.parts[1] not in ("runs", "dashboards"): continue
+        if at.parts[1] not in ("runs", "dashboards", "benchmarks"): continue
         defs = [c for c, tree in code(p) for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
         bad += [f"{at}: cell {c} defines a function or class; it belongs in a library notebook" for c in defs]
         if not any(c["cell_type"] == "raw" and "skip_exec: true" in c["source"] for c in cells(p)):
