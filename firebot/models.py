@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['EXCHANGES', 'MINUTE', 'RESOLUTIONS', 'OHLCV', 'PRICES', 'COLUMNS', 'TICK', 'QUOTE_PRICES', 'QUOTE_COLUMNS',
            'FireBotError', 'ConfigError', 'DataError', 'OrderError', 'MoneyError', 'JournalError', 'RunError',
-           'Exchange', 'session_open', 'session_close', 'to_ns', 'from_ns', 'bar_end', 'AssetClass', 'Instrument',
-           'Bar', 'Bars', 'to_decimal', 'Quotes', 'ActionKind', 'CorporateAction', 'Direction', 'Signal', 'OrderType',
-           'OrderSide', 'OrderStatus', 'Order', 'Fill', 'Position', 'Portfolio', 'Lot']
+           'Exchange', 'session_open', 'session_close', 'to_ns', 'from_ns', 'bar_end', 'known_calendar', 'AssetClass',
+           'Instrument', 'Bar', 'Bars', 'to_decimal', 'Quotes', 'ActionKind', 'CorporateAction', 'Direction', 'Signal',
+           'OrderType', 'OrderSide', 'OrderStatus', 'Order', 'Fill', 'Position', 'Portfolio', 'Lot']
 
 # %% ../nbs/00_models.ipynb #imports
 from collections.abc import Iterator
@@ -51,10 +51,18 @@ class Exchange:
     opens: time # Start of the regular session, exchange time
     closes: time # End of the regular session; 00:00 means midnight at the day's end
 
-EXCHANGES: dict[str, Exchange] = {e.code: e for e in (
-    Exchange("XNYS", "America/New_York", time(9, 30), time(16, 0)),
-    Exchange("XNAS", "America/New_York", time(9, 30), time(16, 0)),
-    Exchange("24/7", "UTC", time(0, 0), time(0, 0)))}
+_HOURS = {("America/New_York", "09:30", "16:00"): "XNYS XNAS ARCX XASE BATS", ("America/Toronto", "09:30", "16:00"): "XTSE XTSX",
+          ("Europe/London", "08:00", "16:30"): "XLON", ("Europe/Berlin", "09:00", "17:30"): "XETR",
+          ("Europe/Paris", "09:00", "17:30"): "XPAR",
+          ("Europe/Amsterdam", "09:00", "17:30"): "XAMS", ("Europe/Brussels", "09:00", "17:30"): "XBRU",
+          ("Europe/Rome", "09:00", "17:30"): "XMIL", ("Europe/Madrid", "09:00", "17:30"): "XMAD",
+          ("Europe/Zurich", "09:00", "17:30"): "XSWX", ("Europe/Stockholm", "09:00", "17:30"): "XSTO",
+          ("Asia/Tokyo", "09:00", "15:30"): "XTKS", ("Asia/Hong_Kong", "09:30", "16:00"): "XHKG",
+          ("Australia/Sydney", "10:00", "16:00"): "XASX", ("UTC", "00:00", "00:00"): "24/5 24/7"}
+
+EXCHANGES: dict[str, Exchange] = {
+    code: Exchange(code, zone, time.fromisoformat(opens), time.fromisoformat(closes))
+    for (zone, opens, closes), codes in _HOURS.items() for code in codes.split()}
 
 # %% ../nbs/00_models.ipynb #session
 def _utc(day: date, at: time, zone: str) -> datetime:
@@ -110,19 +118,30 @@ def bar_end(
     if resolution == "1w": day += timedelta(days=6 if exchange == "24/7" else 4 - day.weekday())
     return to_ns(session_close(day, exchange))
 
+# %% ../nbs/00_models.ipynb #known-calendar
+def known_calendar(
+    name: str, # Such as `XNYS`
+) -> bool:
+    "Whether there is a trading calendar of that name."
+    if name in EXCHANGES: return True
+    from exchange_calendars import get_calendar_names
+    return name in get_calendar_names(include_aliases=True)
+
 # %% ../nbs/00_models.ipynb #instrument
 class AssetClass(StrEnum):
     "What kind of thing an instrument is"
     EQUITY = "equity"
     ETF = "etf"
     CRYPTO = "crypto"
+    FUND = "fund"
+    FOREX = "forex"
 
 @dataclass(frozen=True)
 class Instrument:
     "One tradable thing and its rules"
     symbol: str # Ticker, as in the bars
     exchange: str = "XNYS" # Key of `EXCHANGES`
-    calendar: str = "XNYS" # Trading calendar
+    calendar: str = "" # Trading calendar; the exchange's if left out
     sector: str | None = None # Sector, if known
     currency: str = "USD" # ISO 4217
     asset_class: AssetClass = AssetClass.EQUITY
@@ -130,10 +149,14 @@ class Instrument:
     lot: Decimal = Decimal(1) # Smallest quantity step
 
     def __post_init__(self) -> None:
+        if not self.calendar: object.__setattr__(self, "calendar", self.exchange)
         for name in ("tick", "lot"):
-            if not getattr(self, name) > 0: raise DataError(f"{self.symbol}: {name} is {getattr(self, name)}; it must be positive.")
+            if not ((step := getattr(self, name)).is_finite() and step > 0):
+                raise DataError(f"{self.symbol}: {name} is {step}; it must be positive.")
         if self.exchange not in EXCHANGES:
             raise DataError(f"{self.symbol}: unknown exchange {self.exchange!r}; known are {', '.join(EXCHANGES)}.")
+        if not known_calendar(self.calendar):
+            raise DataError(f"{self.symbol}: unknown calendar {self.calendar!r}; leave it out for that of {self.exchange}.")
 
 # %% ../nbs/00_models.ipynb #bar
 @dataclass(frozen=True)
@@ -223,21 +246,27 @@ class ActionKind(StrEnum):
     "What a company does to its shares"
     SPLIT = "split"
     DIVIDEND = "dividend"
+    RENAME = "rename"
 
 @dataclass(frozen=True)
 class CorporateAction:
     "An event that changes every holder's position"
-    symbol: str
-    ex_date: date # First session that trades without the right
+    symbol: str # For a rename the old one
+    ex_date: date # First session that trades without the right, or under the new symbol
     kind: ActionKind
     numerator: int = 1 # New shares (splits)
     denominator: int = 1 # For so many old ones (splits)
     amount: Decimal = Decimal(0) # Cash per share (dividends)
+    new_symbol: str = "" # From the ex-date on (renames)
 
     def __post_init__(self) -> None:
-        if self.numerator < 1 or self.denominator < 1 or self.amount < 0 or (self.kind == ActionKind.DIVIDEND) != (self.amount > 0):
-            raise DataError(f"{self.symbol} {self.ex_date}: {self.kind.value} {self.numerator}:{self.denominator} {self.amount} is "
-                            "no action; a split needs positive whole numbers, a dividend a positive amount.")
+        ratio, cash = (self.numerator, self.denominator), self.amount.is_finite() and self.amount >= 0
+        said = {ActionKind.SPLIT: ratio != (1, 1), ActionKind.DIVIDEND: self.amount != 0, ActionKind.RENAME: self.new_symbol != ""}
+        if (min(ratio) < 1 or not cash or self.new_symbol == self.symbol
+            or not (said[self.kind] or self.kind == ActionKind.SPLIT) or any(said[k] for k in said if k != self.kind)):
+            raise DataError(f"{self.symbol} {self.ex_date}: {self.kind.value} {self.numerator}:{self.denominator} {self.amount} "
+                            f"{self.new_symbol} is no action; a split needs two positive whole numbers, a dividend a positive "
+                            "amount, a rename another symbol, and none of them the others'.")
 
 # %% ../nbs/00_models.ipynb #direction
 class Direction(Enum):
