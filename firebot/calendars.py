@@ -28,7 +28,7 @@ def _calendar(exchange: str, first: int, last: int) -> "ExchangeCalendar":
         try: return _calendar(exchange, *decades)
         except DataError: pass # the years alone may do
     try: return xcals.get_calendar(exchange, start=f"{first}-01-01", end=f"{last}-12-31")
-    except ValueError as e: raise DataError(f"{exchange}: no calendar for the years {first} to {last} ({e}).") from None
+    except (ValueError, NotImplementedError) as e: raise DataError(f"{exchange}: no calendar for the years {first} to {last} ({e}).") from None
 
 # %% ../nbs/05_calendars.ipynb #sessions
 def sessions(
