@@ -312,9 +312,9 @@ def daily_rows(
     days = session_days(panel.end - 1, x)
     last = np.diff(days, append=days[-1] + 1) != 0
     if exchange:
-        columns = [j for j, i in enumerate(panel.instruments) if i.exchange == exchange]
-        own = ~np.isnan(panel.close[:, columns]).all(axis=1)
-        if not own.any(): raise DataError(f"{exchange}: no symbol of the panel has bars there; there are {', '.join({i.exchange for i in panel.instruments})}.")
+        codes = [i.exchange for i in panel.instruments]
+        own = ~np.isnan(panel.close[:, [c == exchange for c in codes]]).all(axis=1)
+        if not own.any(): raise DataError(f"{exchange}: no symbol of the panel trades there; there are {', '.join(dict.fromkeys(codes))}.")
         last &= np.isin(days, days[own])
         last[-1] = True
     return np.flatnonzero(last)

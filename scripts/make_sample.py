@@ -3,24 +3,12 @@
 
     python scripts/make_sample.py [FOLDER]
 
-The package holds raw bars and a fully adjusted close. What a company did to its shares is derived from the quotient
-of the two, which is constant between two events:
-
-1. Each row allows an interval for its factor, as wide as the last printed digit of the adjusted close. Rows in a row
-   whose intervals have a common point make one segment; a new segment begins on an ex-date.
-2. At an ex-date the quotient of the two factors is q = old/new for a split of new shares for old ones. It counts as a
-   split if small whole numbers hit the interval of q and the raw close itself moved about as far.
-3. Otherwise it is a dividend. The source adjusts by q = close / (close + amount) with the close *of the ex-date*, so
-   amount = close * (1/q - 1); of all amounts in that interval the one with the fewest digits is taken.
+The package holds raw bars and a fully adjusted close. What a company did to its shares is derived from the two by
+`firebot.events.derive`; the source adjusts by close / (close + amount) with the close of the ex-date.
 """
-import csv
 import importlib
-import io
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -28,23 +16,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from firebot.models import COLUMNS, PRICES
+from firebot.events import actions_csv, derive
+from firebot.models import COLUMNS, PRICES, ActionKind, CorporateAction
 from firebot.validate import validate
 
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
-SMALL = range(1, 21)  # whole numbers a split is made of
-SLACK = Fraction(1, 10**12)  # the source computed in floats
-
-
-@dataclass(frozen=True)
-class Event:
-    "A split or dividend, and the interval it was read from"
-    symbol: str
-    ex_date: str
-    kind: str
-    ratio: str  # new:old
-    amount: str  # cash per share
-    close: float  # raw, of the ex-date
 
 
 def stocks() -> dict[str, dict[str, list]]:
@@ -53,51 +29,9 @@ def stocks() -> dict[str, dict[str, list]]:
     return {symbol: getattr(module, symbol) for symbol in SYMBOLS}
 
 
-def factor_interval(close: float, adjusted: float) -> tuple[Fraction, Fraction]:
-    "The factors that `adjusted` allows, given how many digits it was printed with."
-    exact = Fraction(repr(adjusted))
-    digits = len(repr(adjusted).partition(".")[2])
-    half = Fraction(1, 2 * 10**digits)
-    room = max(min(half, exact / 10**9), exact * SLACK)
-    return (exact - room) / Fraction(repr(close)), (exact + room) / Fraction(repr(close))
-
-
-def segments(table: dict[str, list]) -> list[tuple[int, Fraction, Fraction]]:
-    "First row, lowest and highest factor of each stretch without an event."
-    found: list[tuple[int, Fraction, Fraction]] = []
-    for i, (close, adjusted) in enumerate(zip(table["close"], table["adj_close"], strict=True)):
-        low, high = factor_interval(close, adjusted)
-        if found and max(low, found[-1][1]) <= min(high, found[-1][2]):
-            found[-1] = found[-1][0], max(low, found[-1][1]), min(high, found[-1][2])
-        else: found.append((i, low, high))
-    return found
-
-
-def simplest(low: Fraction, high: Fraction) -> Decimal:
-    "The decimal with the fewest digits in an interval."
-    for digits in range(20):
-        n = -(-low * 10**digits // 1)  # the first multiple that is not below
-        if Fraction(n, 10**digits) <= high: return Decimal(int(n)).scaleb(-digits)
-    raise ValueError(f"no short decimal between {float(low)} and {float(high)}")
-
-
-def split_ratio(low: Fraction, high: Fraction, move: Fraction) -> tuple[int, int] | None:
-    "New and old shares, if small whole numbers lie between and the raw price moved with them."
-    for new, old in sorted(((n, o) for n in SMALL for o in SMALL if n != o), key=sum):
-        if low <= Fraction(old, new) <= high and abs(move * new / old - 1) < Fraction(1, 4): return new, old
-    return None
-
-
-def events(symbol: str, table: dict[str, list]) -> Iterator[Event]:
+def events(symbol: str, table: dict[str, list]) -> tuple[CorporateAction, ...]:
     "Splits and dividends of one symbol, in order."
-    parts = segments(table)
-    for (_, low0, high0), (i, low1, high1) in zip(parts, parts[1:], strict=False):
-        low, high, close = low0/high1, high0/low1, Fraction(repr(table["close"][i]))
-        ratio = split_ratio(low, high, close / Fraction(repr(table["close"][i - 1])))
-        if ratio: yield Event(symbol, table["date"][i], "split", "{}:{}".format(*ratio), "", table["close"][i])
-        else:
-            amount = simplest(close * (1/high - 1), close * (1/low - 1))
-            yield Event(symbol, table["date"][i], "dividend", "", str(amount), table["close"][i])
+    return derive([date.fromisoformat(d) for d in table["date"]], table["close"], table["adj_close"], symbol, "ex_close")
 
 
 def bars_table(tables: dict[str, dict[str, list]]) -> pa.Table:
@@ -110,15 +44,6 @@ def bars_table(tables: dict[str, dict[str, list]]) -> pa.Table:
     whole["date"] = [date.fromisoformat(x) for table in tables.values() for x in table["date"]]
     whole["symbol"] = [symbol for symbol, table in tables.items() for _ in table["date"]]
     return pa.table({name: whole[name] for name, _ in kinds}, schema=pa.schema(kinds))
-
-
-def actions_csv(found: list[Event]) -> str:
-    "The events as the file that sources read."
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["symbol", "ex_date", "kind", "ratio", "amount"])
-    writer.writerows([e.symbol, e.ex_date, e.kind, e.ratio, e.amount] for e in found)
-    return out.getvalue()
 
 
 README = """# Sample data
@@ -179,26 +104,25 @@ per symbol, within {error} relative.
 """
 
 
-def relative_error(table: dict[str, list], found: list[Event]) -> float:
+def relative_error(table: dict[str, list], found: list[CorporateAction]) -> float:
     "How far the adjusted close, computed again from raw bars and events, is from the package's, up to a constant."
-    by_date = {e.ex_date: [x for x in found if x.ex_date == e.ex_date] for e in found}
     factor, ratios = Fraction(1), []
     for day, close, adjusted in zip(table["date"], table["close"], table["adj_close"], strict=True):
-        for e in by_date.get(day, []):
-            new, _, old = e.ratio.partition(":")
-            factor *= Fraction(int(new), int(old)) if e.ratio else 1 + Fraction(e.amount) / Fraction(repr(close))
+        for e in (x for x in found if x.ex_date.isoformat() == day):
+            factor *= Fraction(e.numerator, e.denominator) * (1 + Fraction(e.amount) / Fraction(repr(close)))
         ratios.append(float(factor * Fraction(repr(close)) / Fraction(repr(adjusted))))
     return max(ratios) / min(ratios) - 1
 
 
-def readme(tables: dict[str, dict[str, list]], found: list[Event]) -> str:
+def readme(tables: dict[str, dict[str, list]], found: list[CorporateAction]) -> str:
     "The note on source, licence and derivation, with this build's counts."
     bars = ["| symbol | bars | first | last |", "|---|--:|---|---|"]
     bars += [f"| {s} | {len(t['date']):,} | {t['date'][0]} | {t['date'][-1]} |" for s, t in tables.items()]
     actions = ["| symbol | splits | dividends |", "|---|---|--:|"]
     for s in SYMBOLS:
-        splits = [f"{e.ratio} on {e.ex_date}" for e in found if e.symbol == s and e.kind == "split"]
-        actions.append(f"| {s} | {', '.join(splits)} | {sum(e.symbol == s and e.kind == 'dividend' for e in found)} |")
+        own = [e for e in found if e.symbol == s]
+        splits = [f"{e.numerator}:{e.denominator} on {e.ex_date}" for e in own if e.kind == ActionKind.SPLIT]
+        actions.append(f"| {s} | {', '.join(splits)} | {sum(e.kind == ActionKind.DIVIDEND for e in own)} |")
     worst = max(relative_error(t, [e for e in found if e.symbol == s]) for s, t in tables.items())
     bound = next(x for x in ("1e-14", "1e-13", "1e-12", "1e-11", "1e-10", "1e-9") if worst < float(x))
     repairs = "None. Every raw bar passes the validator as it stands in the package; the script stops if one does not."
