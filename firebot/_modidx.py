@@ -635,6 +635,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'firebot.sources._header': ('sources.html#_header', 'firebot/sources.py'),
                                  'firebot.sources._label': ('sources.html#_label', 'firebot/sources.py'),
                                  'firebot.sources._number': ('sources.html#_number', 'firebot/sources.py'),
+                                 'firebot.sources._plain': ('sources.html#_plain', 'firebot/sources.py'),
                                  'firebot.sources._positive': ('sources.html#_positive', 'firebot/sources.py'),
                                  'firebot.sources._ratio': ('sources.html#_ratio', 'firebot/sources.py'),
                                  'firebot.sources._symbol': ('sources.html#_symbol', 'firebot/sources.py'),

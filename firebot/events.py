@@ -104,6 +104,7 @@ def _segments(closes: Iterable[tuple[float, float]], unit: Decimal | None) -> li
     return found
 
 # %% ../nbs/18_events.ipynb #derive
+_LITTLE = Fraction(89, 100) # What changes less than this is a dividend if it can be one
 _RATIOS = sorted(((new, old) for new in range(1, 51) for old in range(1, 51) if new != old), key=sum)
 
 def _split_ratio(low: Fraction, high: Fraction, move: Fraction) -> tuple[int, int] | None:
@@ -124,14 +125,15 @@ def derive(
     found, parts = [], _segments(zip(close, adjusted, strict=True), unit)
     for (_, low0, high0), (i, low1, high1) in zip(parts, parts[1:]):
         low, high, now, before = low0/high1, high0/low1, Fraction(repr(close[i])), Fraction(repr(close[i - 1]))
-        if ratio := _split_ratio(low, high, now/before):
-            found.append(CorporateAction(symbol, days[i], ActionKind.SPLIT, *ratio))
-            continue
-        if high >= 1 or low < Fraction(1, 2):
-            raise DataError(f"{symbol} {days[i]}: the factor changes by {float(high):.6g}, which is neither one split nor one "
-                            "dividend; list the events by hand.")
-        ends = (now * (1/high - 1), now * (1/low - 1)) if rule == "ex_close" else (before * (1 - high), before * (1 - low))
-        found.append(CorporateAction(symbol, days[i], ActionKind.DIVIDEND, amount=simplest_decimal(*ends)))
+        ratio, amount = _split_ratio(low, high, now/before), None
+        if Fraction(1, 2) <= low and high < 1:
+            ends = (now * (1/high - 1), now * (1/low - 1)) if rule == "ex_close" else (before * (1 - high), before * (1 - low))
+            amount = simplest_decimal(*ends)
+        if amount and (not ratio or _LITTLE < low and amount == round(amount, 4)):
+            found.append(CorporateAction(symbol, days[i], ActionKind.DIVIDEND, amount=amount))
+        elif ratio: found.append(CorporateAction(symbol, days[i], ActionKind.SPLIT, *ratio))
+        else: raise DataError(f"{symbol} {days[i]}: the factor changes by {float(high):.6g}, which is neither one split nor one "
+                              "dividend; list the events by hand.")
     return sort_actions(found)
 
 # %% ../nbs/18_events.ipynb #write

@@ -40,7 +40,9 @@ from firebot.models import (
     CorporateAction,
     DataError,
     Instrument,
+    MoneyError,
     known_calendar,
+    to_decimal,
     to_ns,
 )
 from firebot.validate import (
@@ -212,6 +214,12 @@ def closest(
 # %% ../nbs/11_sources.ipynb #tables
 Fields = Mapping[str, tuple[Callable[[str], Any], str]] # How a column's cells are read, and what is said of one that cannot be
 
+def _plain(x: Any) -> str:
+    "A cell as text, numbers without exponents."
+    if x is None: return ""
+    try: return f"{to_decimal(x):f}" if isinstance(x, (float, Decimal)) else str(x)
+    except MoneyError: return str(x)
+
 def table_rows(
     table: pa.Table,
     file: str, # For findings
@@ -224,7 +232,7 @@ def table_rows(
     wrong += [Finding(file, 0, c, "", "comes twice") for c in fields if names.count(c) > 1]
     wrong += [Finding(file, 0, c, "", "is missing") for c in required if c not in names]
     if wrong: raise BarsRefused(wrong)
-    return [{c: "" if row.get(c) is None else str(row[c]) for c in fields} for row in table.to_pylist()]
+    return [{c: _plain(row.get(c)) for c in fields} for row in table.to_pylist()]
 
 def read_row(
     row: Mapping[str, str],
