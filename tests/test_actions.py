@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from firebot import calendars
 from firebot.adjusted import back_adjusted, forward_adjusted
 from firebot.calendars import hours, is_open, next_session, previous_session, sessions
+from firebot.engine import Seat, Setup, backtest
 from firebot.events import actions_csv, derive, read_factors, simplest_decimal, simplest_fraction
 from firebot.feed import (
     Stitched,
@@ -410,6 +411,16 @@ def test_a_position_goes_on_under_the_new_symbol() -> None:
     with pytest.raises(DataError, match="META: no bars from 2023-01-01"): follow(stitched_example()).bars("META", date(2023, 1, 1))
     plain = Memory(dict(IBM=make_bars("IBM", WEEK, [1, 2, 3, 4, 5])), [])
     assert follow(plain) is plain
+
+
+def test_the_kernel_carries_the_position_over() -> None:
+    "Bought as FB, worth more as META: one fill, the dividends of both names, and raw closes in the equity"
+    panel = load_panel(stitched_example(), ["META"])
+    setup = Setup((Seat("hold", "fixed_units", Decimal(100)),), panel.instruments)
+    result = backtest(panel, {"hold": np.array([[1.0], *[[np.nan]]*4])}, setup)
+    bought = 100_000_00 - 195_65*100  # at the open of the second day, on which the dividend had gone already
+    worth = [100_000_00, bought + 195_65*100, bought + 196_64*100, bought + 184_00*100, bought + 175_57*100 + 50*100]
+    assert result.equity[:, 0].tolist() == worth
 
 
 def test_an_event_of_a_symbol_that_was_given_up() -> None:
