@@ -1,0 +1,243 @@
+"""Lots and wash sales against a slow oracle, and the identities that hold for any history."""
+import io
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import date, timedelta
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tax_reference import reference
+
+from firebot.lots import CLOSE, OPEN, Trades, eras, long_from, make_legs, part, ratio, read_trades
+from firebot.models import DataError
+from firebot.wash_sales import HOLDING, METHODS, Ledger, fold, lots, realized, wash_sales
+
+START = date(2020, 1, 1)
+COLUMNS = ("date", "symbol", "side", "quantity", "amount", "account", "order_id", "acquired", "asset_class")
+
+
+def trades(rows: list[dict[str, Any]]) -> Trades:
+    "Rows as a table of text, read as a file would be"
+    text = ",".join(COLUMNS) + "\n" + "".join(",".join(str(r.get(c, "")) for c in COLUMNS) + "\n" for r in rows)
+    kinds = pa_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string()))
+    return read_trades(pa_csv.read_csv(io.BytesIO(text.encode()), convert_options=kinds))
+
+def history(r: random.Random, size: int, shorts: bool = False) -> list[dict[str, Any]]:
+    "A random history in whole dollars a share, never selling what is not held"
+    accounts, symbols, rows = ["a", "b", "ira"][:r.choice([1, 1, 2, 3])], ["M", "N", "BTC"][:r.choice([1, 2, 3])], []
+    held: Counter[Any] = Counter()
+    day, order = r.randint(0, 10), 0
+    for _ in range(size):
+        day += r.choice([0, 0, 0, 1, 2, 5, 12, 29, 30, 31])
+        symbol, account, short = r.choice(symbols), r.choice(accounts), shorts and r.random() < 0.4
+        book, u = (symbol, account, short), r.random()
+        row = dict(date=START + timedelta(day), symbol=symbol, account=account, asset_class="crypto" if symbol == "BTC" else "")
+        if u < 0.05 and held[book] and not short: rows.append(row | dict(side="return_of_capital", quantity=0,
+            amount=held[book] * r.randint(1, 40), order_id=""))
+        elif u < 0.52 or not held[book]:
+            order += r.random() < 0.85 or not order
+            n, price = r.randint(1, 6), r.randint(50, 60)
+            held[book] += n
+            row |= dict(side="short" if short else "buy", quantity=n, amount=n * price, order_id=f"{symbol}{account}{short}{order}")
+            if r.random() < 0.08 and not short: row |= dict(side="transfer_in", acquired=row["date"] - timedelta(r.randint(0, 200)),
+                                                            order_id=f"t{len(rows)}")
+            rows.append(row)
+        else:
+            n = r.randint(1, held[book])
+            held[book] -= n
+            rows.append(row | dict(side="cover" if short else "sell", quantity=n, amount=n * r.randint(45, 60), order_id=f"x{len(rows)}"))
+    return rows
+
+def plainly(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    "The same rows in the oracle's words; fills of one order and day added up"
+    out: list[dict[str, Any]] = []
+    seen: dict[Any, dict[str, Any]] = {}
+    for r in rows:
+        short = r["side"] in ("short", "cover")
+        kind = "open" if r["side"] in ("buy", "short", "transfer_in") else "return" if r["side"] == "return_of_capital" else "close"
+        key = (r["order_id"], r["date"], r["symbol"], r["account"], r["side"])
+        if kind == "open" and r["side"] != "transfer_in" and key in seen:
+            seen[key]["quantity"] += r["quantity"]
+            seen[key]["cash"] += r["amount"] * 100
+            continue
+        made = dict(kind=kind, lane=(r["symbol"], short), book=(r["symbol"], r["account"], short), day=(r["date"] - START).days,
+                    quantity=r["quantity"],
+                    cash=r["amount"] * 100, order=r["order_id"] if kind == "open" else object(), bought=r["side"] in ("buy", "short"), short=short,
+                    acquired=(r.get("acquired", r["date"]) - START).days, exempt=r["symbol"] == "BTC", ira=r["account"] == "ira")
+        seen[key] = made
+        out.append(made)
+    return out
+
+def total(rows: Iterable[tuple], keys: int) -> dict[tuple, list[int]]:
+    "Sums by the first `keys` entries"
+    sums: dict[tuple, list[int]] = {}
+    for r in rows:
+        have = sums.setdefault(r[:keys], [0] * (len(r) - keys))
+        for i, x in enumerate(r[keys:]): have[i] += int(x)
+    return sums
+
+def divisible(rows: list[dict[str, Any]]) -> bool: return all(r["cash"] % max(r["quantity"], 1) == 0 for r in plainly(rows))
+
+
+# ---------------------------------------------------------------- the oracle
+@pytest.mark.parametrize("block", range(8))
+def test_equals_the_oracle_share_for_share(block: int) -> None:
+    compared = washed = 0
+    for seed in range(block * 100_000, block * 100_000 + 250):
+        r = random.Random(seed)
+        rows = history(r, r.choice([4, 8, 14, 25]), shorts=r.random() < 0.4)
+        method, holding, older = r.choice(METHODS[:4]), r.choice(HOLDING), r.random() < 0.6
+        if not divisible(rows): continue
+        legs = make_legs(trades(rows), allow_short=True, sheltered=["ira"])
+        ledger = fold(legs, method, holding, older)
+        plain = plainly(rows)
+        place = numbered(legs, plain)
+        start = (START - date(1970, 1, 1)).days
+        sold, washes, left = reference(plain, method, holding, older)
+        p = ledger.pieces.tolist()
+        assert total(((place[c], place[o], d - start, q, a, b, e, x, g) for c, o, q, a, b, d, e, x, g in p), 3) == \
+               total(((i, j, d, q, a, b, e, x, g) for i, j, q, a, b, d, e, x, g in sold), 3), seed
+        assert total(((place[p[w][0]], place[p[w][1]], place[to], d - start, bool(g), q, a) for w, to, q, a, d, g,
+                      _ in ledger.washes.tolist()), 5) == \
+               total(((i, j, to, d, g, 1, a) for i, j, to, a, d, g in washes), 5), seed
+        assert total(((place[o], d - start, q, c, e) for o, q, c, d, e in ledger.slices.tolist()), 2) == total(((j, d, 1, c, e) for j, c, d,
+            e in left), 2), seed
+        compared, washed = compared + 1, washed + len(washes)
+    assert compared > 150 and washed > 400
+
+def numbered(legs: Any, plain: list[dict[str, Any]]) -> list[int]:
+    "The oracle's row of each leg: rows that became legs stand in the same order within a lane"
+    lanes: dict[Any, list[int]] = defaultdict(list)
+    for i, row in enumerate(plain): lanes[row["lane"]].append(i)
+    t, out = legs.trades, []
+    for a, b, short in zip(legs.lane[:-1], legs.lane[1:], legs.short[legs.lane[:-1]]):
+        rows = lanes[(t.symbols[t.symbol[legs.at[a]]], bool(short))]
+        assert len(rows) == b - a
+        out += rows
+    return out
+
+
+# ---------------------------------------------------------------- identities
+def check(ledger: Ledger) -> None:
+    p, s, w, legs = ledger.pieces, ledger.slices, ledger.washes, ledger.legs
+    way = np.where(legs.short, -1, 1)
+    flow = (legs.cash * np.where(legs.kind == OPEN, -1, 1) * way).sum()
+    assert (p[:, 3] - p[:, 4] + p[:, 7] - p[:, 8]).sum() - (s[:, 2] * way[s[:, 0]]).sum() == flow
+    assert legs.units[legs.kind == OPEN].sum() - legs.units[legs.kind == CLOSE].sum() == s[:, 1].sum()
+    assert p[:, 7].sum() == w[:, 3].sum() == s[:, 4].sum() + p[:, 6].sum() + p[:, 8].sum()
+    assert (p[:, 7] >= 0).all() and (p[:, 7] <= np.maximum(p[:, 4] - p[:, 3], 0)).all()
+    replaced: Counter[int] = Counter()
+    for to, q in w[:, 1:3].tolist(): replaced[to] += q
+    assert all(q <= legs.units[to] for to, q in replaced.items())
+    assert (s[:, 1] > 0).all()
+
+def odd(r: random.Random, size: int) -> list[dict[str, Any]]:
+    "A history with amounts that divide by nothing"
+    rows = history(r, size)
+    for row in rows: row["amount"] = f"{row['amount'] + r.random():.2f}"
+    return rows
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS), st.sampled_from(HOLDING), st.booleans())
+def test_nothing_is_lost(seed: int, method: str, holding: str, older: bool) -> None:
+    check(fold(make_legs(trades(odd(random.Random(seed), 40)), sheltered=["ira"]), method, holding, older))
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS))
+def test_symbols_know_nothing_of_each_other(seed: int, method: str) -> None:
+    rows = odd(random.Random(seed), 40)
+    whole = realized(fold(make_legs(trades(rows)), method)).to_pylist()
+    for symbol in {r["symbol"] for r in rows}:
+        alone = realized(fold(make_legs(trades([r for r in rows if r["symbol"] == symbol])), method)).to_pylist()
+        assert alone == [r for r in whole if r["symbol"] == symbol]
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS))
+def test_splitting_a_fill_of_an_order_changes_nothing(seed: int, method: str) -> None:
+    r = random.Random(seed)
+    rows = odd(r, 30)
+    for i, row in enumerate(rows): row["order_id"] = row["order_id"] or f"r{i}"
+    cut: list[dict[str, Any]] = []
+    for row in rows:
+        if row["side"] in ("buy", "sell") and row["quantity"] > 1:
+            n, cents = r.randint(1, row["quantity"] - 1), int(row["amount"].replace(".", ""))
+            half = cents // 2
+            cut += [row | dict(quantity=n, amount=f"{half / 100:.2f}"), row | dict(quantity=row["quantity"] - n,
+                amount=f"{(cents - half) / 100:.2f}")]
+        else: cut.append(row)
+    a, b = (fold(make_legs(trades(x)), method) for x in (rows, cut))
+    assert (realized(a), lots(a), wash_sales(a)) == (realized(b), lots(b), wash_sales(b))
+
+@given(st.integers(0, 2**32))
+def test_a_split_is_no_event(seed: int) -> None:
+    r = random.Random(seed)
+    rows = [x for x in odd(r, 30) if x["side"] != "return_of_capital"]
+    when = r.randint(0, len(rows))
+    day = rows[when]["date"] if when < len(rows) else rows[-1]["date"]
+    event = dict(date=day, symbol="M", side="split", quantity="3:2", amount="", account="", order_id="")
+    split = [x if i < when or x["symbol"] != "M" else x | dict(quantity=f"{x['quantity'] * 1.5:g}") for i, x in enumerate(rows)]
+    a, b = fold(make_legs(trades(rows))), fold(make_legs(trades(split[:when] + [event] + split[when:])))
+    money = ["sell_id", "lot_id", "proceeds", "cost_basis", "gain_loss", "disallowed_loss", "term"]
+    assert realized(a).select(money) == realized(b).select(money)
+    assert lots(a).select(["lot_id", "cost_basis", "deferred_loss"]) == lots(b).select(["lot_id", "cost_basis", "deferred_loss"])
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS))
+def test_the_future_changes_only_what_its_window_reaches(seed: int, method: str) -> None:
+    rows = odd(random.Random(seed), 40)
+    cut = len(rows) // 2
+    before, after = (realized(fold(make_legs(trades(x)), method)) for x in (rows[:cut], rows))
+    edge = rows[cut - 1]["date"] - timedelta(30)
+    past = {(r["sell_id"], r["lot_id"], r["quantity"], r["open_date_adjusted"], r["proceeds"]) for r in before.to_pylist() if r["close_date"] < edge}
+    assert past <= {(r["sell_id"], r["lot_id"], r["quantity"], r["open_date_adjusted"], r["proceeds"]) for r in after.to_pylist()}
+
+
+# ---------------------------------------------------------------- rules
+@given(st.dates(date(1990, 1, 1), date(2090, 1, 1)))
+def test_the_first_long_term_day(opened: date) -> None:
+    after = opened + timedelta(1)
+    try: want = after.replace(year=after.year + 1)
+    except ValueError: want = date(after.year + 1, 3, 1)
+    days = long_from(np.array([(opened - date(1970, 1, 1)).days]))
+    assert days[0] == (want - date(1970, 1, 1)).days
+
+@given(st.integers(0, 10**12), st.lists(st.integers(1, 10**6), min_size=1, max_size=20))
+def test_parts_add_up(whole: int, pieces: list[int]) -> None:
+    left, q = whole, sum(pieces)
+    for m in pieces: left, q = left - part(left, m, q), q - m
+    assert left == 0
+
+@given(st.lists(st.fractions(Fraction(1, 50), 50, max_denominator=50), max_size=6))
+def test_units_are_whole_and_follow_the_splits(ratios: list[Fraction]) -> None:
+    per = eras(ratios)
+    assert all(isinstance(p, int) and p > 0 for p in per)
+    assert all(Fraction(a, b) == r for a, b, r in zip(per, per[1:], ratios))
+
+@pytest.mark.parametrize("text, want", [("2", 2), ("0.05", Fraction(1, 20)), ("3:2", Fraction(3, 2)), ("7/1", 7), ("0.333333", Fraction(1,
+    3)), ("1.5", Fraction(3, 2))])
+def test_ratios(text: str, want: Fraction) -> None: assert ratio(text) == want
+
+BASE = [dict(date=date(2024, 1, 2), symbol="M", side="buy", quantity=10, amount=1000, order_id="one"),
+        dict(date=date(2024, 2, 1), symbol="M", side="sell", quantity=4, amount=500, order_id="two")]
+
+@pytest.mark.parametrize("row, change, says", [
+    (0, dict(quantity=-10), "row 1, quantity '-10' must be above zero"), (0, dict(quantity="ten"), "row 1, quantity 'ten' is not a plain number"),
+    (0, dict(quantity=0), "row 1, quantity '0' must be above zero"), (1, dict(amount=""), "row 2, amount '' is missing"),
+    (1, dict(amount=-5), "row 2, amount '-5' is negative"), (1, dict(side="sold"), "row 2, side 'sold' is no side"),
+    (1, dict(date="2024-02-30"), "row 2, date '2024-02-30' is not a time"), (1, dict(date=""), "row 2, date '' is missing"),
+    (1, dict(symbol=""), "row 2, symbol '' is missing"), (1, dict(quantity=11), "row 2, sell of M on 2024-02-01 closes more than is held"),
+    (1, dict(symbol="N"), "row 2, sell of N on 2024-02-01 closes more than is held"), (1, dict(side="cover"), "is a short sale or its cover"),
+    (1, dict(side="split", quantity="0"), "row 2, quantity '0' is no ratio"), (1, dict(amount="1e3"), "row 2, amount '1e3' is not a plain number"),
+    (0, dict(amount="0.0000000000001"), "has more than twelve decimals"), (0, dict(quantity="999999999999999999.5"), "too large")])
+def test_bad_rows_are_refused_with_their_place(row: int, change: dict[str, Any], says: str) -> None:
+    rows = [r | change if i == row else r for i, r in enumerate(BASE)]
+    with pytest.raises(DataError, match=says.replace("(", r"\(")): fold(make_legs(trades(rows)))
+
+def test_a_price_alone_is_cash_to_the_cent_half_to_even() -> None:
+    text = "date,symbol,side,quantity,price\n2024-01-02,M,buy,3,0.335\n2024-01-03,M,buy,1,0.125\n2024-01-04,M,buy,1.5,0.01\n"
+    kinds = pa_csv.ConvertOptions(column_types=dict.fromkeys(("date", "symbol", "side", "quantity", "price"), pa.string()))
+    read = read_trades(pa_csv.read_csv(io.BytesIO(text.encode()), convert_options=kinds))
+    assert read.cash.tolist() == [100, 12, 2] and read.cash_scale == 2
