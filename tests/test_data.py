@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firebot.catalog import make_source
 from firebot.feed import Adjuster, forward_factor, load_panel, make_panel, replay, slice_dates
 from firebot.models import (
     COLUMNS,
@@ -30,7 +31,7 @@ from firebot.models import (
     session_open,
     to_ns,
 )
-from firebot.sources import CsvSource, ParquetSource, SampleSource, make_source, read_actions, sample_dir
+from firebot.sources import CsvSource, ParquetSource, SampleSource, read_actions, sample_dir
 from firebot.validate import RULES, BarsRefused, check, session_days, session_starts, validate
 
 SHARED = Path(__file__).resolve().parent.parent.parent/"shared"/"data"
