@@ -12,12 +12,14 @@ from typing import Any
 from .models import ConfigError
 from .sources import CsvSource, DataSource, ParquetSource, SampleSource, closest
 from .synthetic import SyntheticSource
+from .yahoo import YahooSource
 
 # %% ../nbs/17_catalog.ipynb #table
 SOURCES: dict[str, type[DataSource]] = {
     "sample": SampleSource,
     "csv": CsvSource,
     "parquet": ParquetSource,
+    "yahoo": YahooSource,
     "synthetic": SyntheticSource,
 }
 

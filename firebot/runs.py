@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
-from .compiled import source_digest
 from .catalog import make_source
+from .compiled import source_digest
 from .config import Config, config_from_blocks, dump_config, read_yaml, reveal, settings
 from .engine import Result, Seat, Setup, make_window, plain, to_events
 from .engine import backtest as simulate
