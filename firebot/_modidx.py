@@ -699,6 +699,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'firebot.synthetic._day': ('synthetic.html#_day', 'firebot/synthetic.py'),
                                    'firebot.synthetic._minutes': ('synthetic.html#_minutes', 'firebot/synthetic.py'),
                                    'firebot.synthetic._number': ('synthetic.html#_number', 'firebot/synthetic.py'),
+                                   'firebot.synthetic._tick': ('synthetic.html#_tick', 'firebot/synthetic.py'),
                                    'firebot.synthetic.events': ('synthetic.html#events', 'firebot/synthetic.py'),
                                    'firebot.synthetic.fold': ('synthetic.html#fold', 'firebot/synthetic.py'),
                                    'firebot.synthetic.groups': ('synthetic.html#groups', 'firebot/synthetic.py'),

@@ -12,7 +12,7 @@ import csv
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
@@ -38,6 +38,7 @@ from firebot.models import (
     DataError,
     Instrument,
     Quotes,
+    from_ns,
     to_ns,
 )
 from firebot.validate import (
@@ -263,6 +264,7 @@ def closest(
 class FileSource(DataSource):
     "History in files"
     suffix: ClassVar[str] # Of the files in a folder
+    kind: ClassVar[str] # As a configuration names it
 
     def __init__(self,
         path: str | Path, # A folder with a file a symbol, or one file
@@ -279,6 +281,7 @@ class FileSource(DataSource):
         self._known = {i.symbol: i for i in instruments}
         self._digests: dict[Path, SourceFile] = {}
         self._bars: dict[str, dict[str, Bars]] = {} # Of a single file, by resolution
+        self._given: dict[str, tuple[int, int]] = {} # Starts of the first and last bar handed out, by symbol
 
     @abstractmethod
     def read(self, data: bytes, file: str) -> pa.Table:
@@ -287,7 +290,7 @@ class FileSource(DataSource):
     def _bytes(self, file: Path) -> bytes:
         try: data = file.read_bytes()
         except OSError as e: raise DataError(f"{file}: cannot be read ({e.strerror}).") from None
-        self._digests[file] = SourceFile(file.name, sha256(data).hexdigest())
+        self._digests[file] = SourceFile(file.name, sha256(data).hexdigest(), self.kind)
         return data
 
     def _table(self, file: Path) -> pa.Table: return self.read(self._bytes(file), str(file))
@@ -321,7 +324,10 @@ class FileSource(DataSource):
         return self._bars[resolution][symbol]
 
     def bars(self, symbol: str, start: Day = None, end: Day = None, resolution: str = "1d") -> Bars:
-        return window(self._load(symbol, resolution), start, end, self.instrument(symbol).exchange)
+        bars = window(self._load(symbol, resolution), start, end, self.instrument(symbol).exchange)
+        first, last = self._given.get(symbol, (bars.timestamp[0], bars.timestamp[-1]))
+        self._given[symbol] = min(first, bars.timestamp[0]), max(last, bars.timestamp[-1])
+        return bars
 
     def get_historical(self, symbol: str, start: datetime, end: datetime, resolution: str) -> Iterator[OHLCV]:
         yield from self.bars(symbol, start, end, resolution)
@@ -347,17 +353,18 @@ class FileSource(DataSource):
         files = [self._file(symbol), *([self._beside] if self._beside.exists() else [])]
         for file in files:
             if file not in self._digests: self._bytes(file)
-        return tuple(self._digests[file] for file in files)
+        ends = dict(zip(("first", "last"), map(from_ns, self._given.get(symbol, ()))))
+        return (replace(self._digests[files[0]], **ends), *(self._digests[file] for file in files[1:]))
 
 # %% ../nbs/11_sources.ipynb #formats
 class CsvSource(FileSource):
     "A folder of `SYMBOL.csv`, or one CSV file"
-    suffix = ".csv"
+    suffix, kind = ".csv", "csv"
     def read(self, data: bytes, file: str) -> pa.Table: return read_csv(data, file)
 
 class ParquetSource(FileSource):
     "A folder of `SYMBOL.parquet`, or one Parquet file"
-    suffix = ".parquet"
+    suffix, kind = ".parquet", "parquet"
     def read(self, data: bytes, file: str) -> pa.Table: return read_parquet(data, file)
 
 # %% ../nbs/11_sources.ipynb #sample
@@ -373,6 +380,7 @@ SAMPLE = tuple(Instrument(symbol, exchange, "XNYS", "Information Technology") fo
 
 class SampleSource(ParquetSource):
     "The embedded sample: five American shares, daily, 2000 to 2013"
+    kind = "sample"
     def __init__(self,
         symbols: Sequence[str] | None = None, # Only these
     ) -> None:

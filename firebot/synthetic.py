@@ -159,7 +159,7 @@ def events(
     price, shares, done, step = np.ones(n), np.ones(n), [], float(tick)
     for k in np.flatnonzero((split | due) & (np.arange(n) > 0)).tolist():
         day, before = sessions.days[k].item(), np.rint(value[k-1] * price[k-1]) * step
-        new, old = FORWARD[int(which[k] * 4)] if before >= 40 else (1, 10) if before < 5 else (1, 1)
+        new, old = FORWARD[int(which[k] * 4)] if before >= 40 else (1, 10) if before < 10 else (1, 1)
         if split[k] and new != old:
             done.append(CorporateAction(symbol, day, ActionKind.SPLIT, new, old))
             before, price[k:], shares[k:] = before * old / new, price[k] * old / new, shares[k] * new / old
@@ -226,6 +226,7 @@ def paths(
     w += o[:, None] + (c - o)[:, None] * clock
     top, low, row = 1 + w[:, 1:-1].argmax(1), 1 + w[:, 1:-1].argmin(1), np.arange(len(w))
     a, b = np.minimum(top, low), np.maximum(top, low)
+    b += b == a # A day without a range has no extremes
     at = lambda k: np.where(k == top, h, l) - w[row, k]
     w += through(n, a, b, np.stack([o - w[:, 0], at(a), at(b), c - w[:, -1]], axis=1))
     return np.rint(np.clip(w, l[:, None], h[:, None])).astype(np.int64)
@@ -404,6 +405,12 @@ def _number(value: Any, name: str, most: int) -> float:
     if not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= most: return float(value)
     raise ConfigError(f"{name} of a synthetic source is {value!r}; write a number from 0 to {most}.")
 
+def _tick(value: Decimal | str) -> Decimal:
+    try: tick = Decimal(str(value))
+    except ArithmeticError: tick = Decimal(0)
+    if tick.is_finite() and Decimal("0.000001") <= tick <= 1: return tick
+    raise ConfigError(f"tick of a synthetic source is {value!r}; write a number from 0.000001 to 1.")
+
 class SyntheticSource(DataSource):
     "A market made from a seed"
     def __init__(self,
@@ -416,6 +423,7 @@ class SyntheticSource(DataSource):
         splits: float = 0.2, # Of each symbol, a year
         dividends: float = 1.0, # Factor of what companies pay; 0 for none
     ) -> None:
+        if isinstance(symbols, str): raise ConfigError(f"symbols of a synthetic source is {symbols!r}; write a list: [{symbols}].")
         self.symbols = [check_symbol(s) for s in symbols or ("ALPHA", "BRAVO", "CHARLIE")]
         self.start, self.end, self.exchange = _day(start, "start"), _day(end, "end"), exchange
         self.splits, self.dividends = _number(splits, "splits", 50), _number(dividends, "dividends", 10)
@@ -423,7 +431,7 @@ class SyntheticSource(DataSource):
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ConfigError(f"seed of a synthetic source is {seed!r}; write a whole number from 0.")
         if self.end < self.start: raise ConfigError(f"A synthetic source ends on {self.end}, before it starts on {self.start}.")
-        self.seed, self.tick = seed, Decimal(_number(float(tick), "tick", 1000) and str(tick))
+        self.seed, self.tick = seed, _tick(tick)
         self._known = {s: Instrument(s, exchange, exchange, tick=self.tick) for s in self.symbols}
         self._daily: dict[str, Daily] = {}
 
@@ -443,7 +451,8 @@ class SyntheticSource(DataSource):
         if resolution not in known: raise DataError(f"{symbol}: unknown resolution {resolution!r}; known are {', '.join(known)}.")
         which = wanted(self.sessions, start, end, resolution, self.end)
         if len(which): return which
-        raise DataError(f"{symbol}: no bars from {start or 'the first'} to {end or 'the last'}; there are some from {self.start} to {self.end}.")
+        raise DataError(f"{symbol}: no bars from {start or 'the first'} to {end or 'the last'}; "
+                        f"there are some from {self.start} to {self.end}.")
 
     def bars(self, symbol: str, start: Day = None, end: Day = None, resolution: str = "1d") -> Bars:
         daily, which = self.daily(symbol), self._which(symbol, start, end, resolution, tuple(RESOLUTIONS))

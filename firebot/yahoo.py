@@ -87,9 +87,11 @@ def retry(
         try: return work()
         except Transient as e: last = e
         wait = max(rng.uniform(0, min(cap, base * 2**k)), last.wait or 0)
-        if wait > patience: raise GaveUp(f"{what}: the last answer {last} and asked for {wait:.0f} s of patience; try again after that.", last.limited)
+        if wait > patience:
+            raise GaveUp(f"{what}: the last answer {last} and asked for {wait:.0f} s of patience; try again after that.", last.limited)
         if k < attempts - 1: sleep(wait)
-    raise GaveUp(f"{what}: gave up after {attempts} tries; the last answer {last}. Try again later; what was fetched before is kept.", last.limited)
+    raise GaveUp(f"{what}: gave up after {attempts} tries; the last answer {last}. "
+                 "Try again later; what was fetched before is kept.", last.limited)
 
 # %% ../nbs/16_yahoo.ipynb #retry-after
 def retry_after(
@@ -201,7 +203,7 @@ def shortest(
     out = x.copy()
     for digits in (6, 5, 4, 3, 2):
         short = np.round(x, digits)
-        out = np.where(abs(short - x) <= BITS * x, short, out)
+        with np.errstate(invalid="ignore"): out = np.where(abs(short - x) <= BITS * x, short, out)
     return out
 
 def later_splits(
@@ -379,12 +381,14 @@ def _same(old: Bars, new: Bars) -> int: # Bars with a revised volume
     where = f"{old.symbol} {old.resolution}"
     remedy = "its history was changed since; nothing was stored. Move the file away and fetch again, or keep it as it is"
     odd = np.setxor1d(old.timestamp, new.timestamp)
-    if len(odd): raise DataError(f"{where}: the bar of {from_ns(odd[0]).isoformat()} is {'stored, and not at' if odd[0] in old.timestamp else 'not stored, but at'} "
-                                 f"Yahoo now; {remedy}.")
+    if len(odd):
+        which = "stored, and not at" if odd[0] in old.timestamp else "not stored, but at"
+        raise DataError(f"{where}: the bar of {from_ns(odd[0]).isoformat()} is {which} Yahoo now; {remedy}.")
     for c in PRICES:
         a, b = getattr(old, c), getattr(new, c)
         for k in np.flatnonzero(abs(a - b) > 2 * BITS * a)[:1]:
-            raise DataError(f"{where}: the {c} of {from_ns(old.timestamp[k]).isoformat()} is stored as {a[k]:g}, and Yahoo now says {b[k]:g}; {remedy}.")
+            at = from_ns(old.timestamp[k]).isoformat()
+            raise DataError(f"{where}: the {c} of {at} is stored as {a[k]:g}, and Yahoo now says {b[k]:g}; {remedy}.")
     return int((old.volume != new.volume).sum())
 
 def join(
@@ -489,7 +493,9 @@ def fetch_symbol(
         done = replace(done, answers=1)
         for piece in missing((h.first, h.last) if h else None, max(start, began), over[-1].item(), size):
             if not len(how.closed(*piece)): continue
-            if piece[0] < reach: raise DataError(f"{symbol}: Yahoo keeps {resolution} bars for {REACH[resolution]} days, and {piece[0]} is before {reach}; start later.")
+            if piece[0] < reach:
+                raise DataError(f"{symbol}: Yahoo keeps {resolution} bars for {REACH[resolution]} days, and {piece[0]} is before {reach}; "
+                                "start later.")
             h, done = fetch_piece(how, h, piece, actions, done)
             write_history(h, file)
             progress(done)
@@ -598,7 +604,8 @@ class YahooSource(DataSource):
 
     def _has(self, symbol: str) -> list[str]:
         "The resolutions in which there are bars of `symbol`."
-        if check_symbol(symbol) not in (there := self.get_symbols()): raise DataError(f"{self.path}: {symbol!r} was not fetched; {closest(symbol, there)}")
+        if check_symbol(symbol) not in (there := self.get_symbols()):
+            raise DataError(f"{self.path}: {symbol!r} was not fetched; {closest(symbol, there)}")
         return [r for r, f in self._folders.items() if symbol in f.get_symbols()]
 
     def bars(self, symbol: str, start: Day = None, end: Day = None, resolution: str = "1d") -> Bars:
