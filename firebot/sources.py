@@ -353,8 +353,8 @@ class FileSource(DataSource):
         files = [self._file(symbol), *([self._beside] if self._beside.exists() else [])]
         for file in files:
             if file not in self._digests: self._bytes(file)
-        ends = dict(zip(("first", "last"), map(from_ns, self._given.get(symbol, ()))))
-        return (replace(self._digests[files[0]], **ends), *(self._digests[file] for file in files[1:]))
+        first, last = map(from_ns, self._given[symbol]) if symbol in self._given else (None, None)
+        return (replace(self._digests[files[0]], first=first, last=last), *(self._digests[file] for file in files[1:]))
 
 # %% ../nbs/11_sources.ipynb #formats
 class CsvSource(FileSource):

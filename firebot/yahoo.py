@@ -36,7 +36,6 @@ from firebot.models import (
     EXCHANGES,
     OHLCV,
     PRICES,
-    RESOLUTIONS,
     ActionKind,
     Bars,
     ConfigError,
@@ -44,7 +43,6 @@ from firebot.models import (
     DataError,
     Instrument,
     from_ns,
-    session_open,
     to_ns,
 )
 from .sources import DataSource, Day, ParquetSource, SourceFile, closest, read_parquet
@@ -350,16 +348,16 @@ def write_history(
 
 # %% ../nbs/16_yahoo.ipynb #read-history
 def record_of(
-    table: pa.Table, # As it was read
+    data: bytes, # The whole file
     file: str, # For the message
 ) -> tuple[date, date, tuple[Fetch, ...], tuple[CorporateAction, ...]]:
     "The record in a file's metadata: days covered, fetches, actions."
     try:
-        said = json.loads((table.schema.metadata or {})[KEY])
+        said = json.loads((pq.read_schema(pa.BufferReader(data)).metadata or {})[KEY])
         actions = tuple(CorporateAction(**a | dict(ex_date=date.fromisoformat(a["ex_date"]), kind=ActionKind(a["kind"]), amount=Decimal(a["amount"])))
                         for a in said["actions"])
         return date.fromisoformat(said["first"]), date.fromisoformat(said["last"]), tuple(Fetch(**f) for f in said["fetches"]), actions
-    except (KeyError, TypeError, ValueError, ArithmeticError):
+    except (KeyError, TypeError, ValueError, ArithmeticError, pa.ArrowException):
         raise DataError(f"{file}: does not say when it was fetched, so it did not come from Yahoo through FireBot; move it away.") from None
 
 def read_history(
@@ -369,10 +367,10 @@ def read_history(
     exchange: str, # Key of `EXCHANGES`
 ) -> History | None: # None if there is no such file
     "Read what was kept."
-    try: table = read_parquet(file.read_bytes(), str(file))
+    try: data = file.read_bytes()
     except FileNotFoundError: return None
     except OSError as e: raise DataError(f"{file}: cannot be read ({e.strerror}).") from None
-    first, last, fetches, actions = record_of(table, str(file))
+    table, (first, last, fetches, actions) = read_parquet(data, str(file)), record_of(data, str(file))
     return History(validate(table, symbol, resolution, exchange, str(file)), first, last, fetches, actions)
 
 # %% ../nbs/16_yahoo.ipynb #join
@@ -575,7 +573,7 @@ class _Folder(ParquetSource):
     "The files of one resolution; remembers their records as it reads them"
     def read(self, data: bytes, file: str) -> pa.Table:
         table = super().read(data, file)
-        self.records = getattr(self, "records", {}) | {Path(file).stem: record_of(table, file)}
+        self.records = getattr(self, "records", {}) | {Path(file).stem: record_of(data, file)}
         return table
 
     def record(self, symbol: str, resolution: str) -> tuple[date, date, tuple[Fetch, ...], tuple[CorporateAction, ...]]:
