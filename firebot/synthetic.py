@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from .calendars import hours
+from .cells import session_starts, to_arrow
 from firebot.models import (
     COLUMNS,
     EXCHANGES,
@@ -41,7 +42,7 @@ from firebot.models import (
     from_ns,
 )
 from .sources import DataSource, Day, SourceFile, closest
-from .validate import check_symbol, session_starts, to_arrow, validate
+from .validate import check_symbol, validate
 
 # %% ../nbs/15_synthetic.ipynb #stream
 def stream(
@@ -459,7 +460,7 @@ class SyntheticSource(DataSource):
         times, columns = rows(symbol, daily, self.sessions, which, resolution, self.seed)
         numbers = {c: x.astype(np.float64) if c == "volume" else prices_of(x, self.tick) for c, x in columns.items()}
         table = {"timestamp": to_arrow(times, pa.timestamp("ns", "UTC"))} | numbers
-        return validate(table, symbol, resolution, self.exchange, f"synthetic {symbol}")
+        return validate(table, symbol, resolution, self.exchange, f"synthetic {symbol}", calendar=False, actions=daily.actions)
 
     def quotes(self, symbol: str, start: Day = None, end: Day = None, resolution: str = "1m") -> Quotes:
         "What was bid and asked: by interval, or each update for `tick`."

@@ -521,7 +521,7 @@ def test_real_bars_pass() -> None:
     with pytest.raises(DataError, match="does not say its time zone"): ParquetSource(SHARED/"minute").bars("SPY",
                                                                                                            resolution="1m")
     with pytest.raises(DataError, match="begins before the bar above has ended"): minutes.bars("SPY", resolution="1h")
-    with pytest.raises(DataError, match="column 'open' is missing"): minutes.bars("SPY_quotes", resolution="1m")
+    with pytest.raises(DataError, match="no symbol 'SPY_quotes'"): minutes.bars("SPY_quotes", resolution="1m")
     records = minutes.get_historical("SPY", datetime(2013, 10, 7), datetime(2013, 10, 7), "1m")
     assert next(records).symbol == "SPY"
 

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from firebot.calendars import hours
 from firebot.catalog import SOURCES, make_source
+from firebot.cells import session_days, to_arrow
 from firebot.models import (
     COLUMNS,
     PRICES,
@@ -36,9 +37,9 @@ from firebot.models import (
     session_open,
     to_ns,
 )
-from firebot.sources import ParquetSource, SampleSource
+from firebot.sources import DataSource, ParquetSource, SampleSource
 from firebot.synthetic import UPDATES, SyntheticSource, synthetic
-from firebot.validate import check, session_days, to_arrow
+from firebot.validate import check
 from firebot.yahoo import (
     CHART,
     GaveUp,
@@ -206,7 +207,8 @@ def test_requests_that_cannot_be_met() -> None:
     with pytest.raises(DataError, match="unknown resolution '2m'"): source.bars("AAA", resolution="2m")
     with pytest.raises(DataError, match="unknown resolution 'tick'"): source.bars("AAA", resolution="tick")
     with pytest.raises(DataError, match="no live data"): source.subscribe("AAA")
-    with pytest.raises(DataError, match="has no quotes"): SampleSource().quotes("IBM")
+    with pytest.raises(DataError, match="a YahooSource has no quotes"): DataSource.quotes(YahooSource.__new__(YahooSource), "IBM")
+    with pytest.raises(DataError, match="IBM: no quotes"): SampleSource().quotes("IBM")
 
 
 def test_making_a_market_is_quick() -> None:
@@ -788,3 +790,55 @@ def test_half_days_are_real() -> None:
     days, opens, closes = hours(date(2012, 12, 24), date(2012, 12, 24))
     bars = TRUTH.bars("ALPHA", days[0].item(), days[0].item(), "1m")
     assert len(bars) == (closes[0] - opens[0]) // 60_000_000_000 == 210
+
+
+# ---------------------------------------------------------------- quotes in files
+
+def as_table(q: Any, names: dict[str, str]) -> Any:
+    "Quotes as a table, under other names"
+    import pyarrow as pa
+    return pa.table({"timestamp": to_arrow(q.timestamp, pa.timestamp("ns", "UTC"))} | {names[c]: getattr(q, c) for c in names})
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_quotes_beside_the_bars(kind: str, tmp_path: Path) -> None:
+    "By interval with all columns, and single updates with four; windows, digests, and no symbol of their own"
+    import pyarrow.csv as pa_csv
+    write = pa_csv.write_csv if kind == "csv" else pq.write_table
+    import pyarrow as pa
+    bars, day = TRUTH.bars("ALPHA", date(2012, 11, 21), date(2012, 11, 23), "1m"), date(2012, 11, 23)
+    write(pa.table(table(bars)), tmp_path/f"ALPHA.{kind}")
+    quotes, ticks = (TRUTH.quotes("ALPHA", date(2012, 11, 21), day, r) for r in ("1m", "tick"))
+    source = make_source(kind, path=tmp_path)
+    with pytest.raises(DataError, match="ALPHA: no quotes; there is no file .*ALPHA_quotes"): source.quotes("ALPHA")
+    write(as_table(quotes, {c: c for c in QUOTE_COLUMNS}), tmp_path/f"ALPHA_quotes.{kind}")
+    read = source.quotes("ALPHA", day, day)
+    assert source.get_symbols() == ["ALPHA"] and len(read) == 210
+    assert all((getattr(read, c) == getattr(quotes, c)[-210:]).all() for c in ("timestamp", *QUOTE_COLUMNS))
+    source.bars("ALPHA", resolution="1m")
+    assert [f.name for f in source.provenance("ALPHA")] == [f"ALPHA.{kind}", f"ALPHA_quotes.{kind}"]
+    write(as_table(ticks, dict(bid_close="bid", ask_close="ask", bid_size="bid_size", ask_size="ask_size")), tmp_path/f"ALPHA_quotes.{kind}")
+    read = source.quotes("ALPHA", day, day, "tick")
+    assert all((getattr(read, c) == getattr(ticks, c)[-210*UPDATES:]).all() for c in ("timestamp", *QUOTE_COLUMNS))
+    for wrong in ("../ALPHA", "BRAVO"):
+        with pytest.raises(DataError, match="no symbol|no quotes"): source.quotes(wrong)
+
+
+def test_crossed_quotes_are_refused_whole(tmp_path: Path) -> None:
+    "One ask below its bid, and no quote of the file is used"
+    (tmp_path/"ALPHA_quotes.csv").write_text("timestamp,bid,ask,bid_size,ask_size\n2012-01-03T14:30:00Z,10.0,10.1,100,100\n"
+                                             "2012-01-03T14:30:01Z,10.0,9.9,100,100\n")
+    with pytest.raises(DataError, match="row 2, ask '9.9'"): make_source("csv", path=tmp_path).quotes("ALPHA", resolution="tick")
+
+
+SHARED = ROOT.parent/"shared"/"data"/"minute"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of real market data is not there")
+def test_real_quotes_and_real_bars() -> None:
+    "SPY's minutes and quotes of 2013 through one source"
+    source = make_source("parquet", path=SHARED, zone="America/New_York")
+    quotes, bars = source.quotes("SPY"), source.bars("SPY", resolution="1m")
+    assert source.get_symbols() == ["SPY"] and len(quotes) == 5412 and (quotes.spread > 0).mean() > 0.9
+    both, i, j = np.intersect1d(quotes.timestamp, bars.timestamp, return_indices=True)
+    assert len(both) > 2000 and (abs(quotes.bid_close[i] / bars.close[j] - 1) < 0.01).all()
