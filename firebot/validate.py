@@ -517,7 +517,8 @@ def _hours(p: Parsed, i: int, text: str) -> str:
 def _sessions(p: Parsed, i: int, text: str) -> str:
     "follows so many sessions without a bar"
     m = market(p)
-    days = [] if m is None else m.days[(m.days > session_days(p.start[i - 1:i], p.exchange)[0]) & (m.days < session_days(p.start[i:i + 1], p.exchange)[0])]
+    before, here = session_days(p.start[i - 1:i + 1], p.exchange)
+    days = m.days[(m.days > before) & (m.days < here)] if m else []
     first = f", the first {np.datetime64(int(days[0]), 'D')}" if len(days) else ""
     return f"follows {len(days)} session{'s' * (len(days) != 1)} without a {p.shape.name}{first}"
 
@@ -531,13 +532,15 @@ def _jump(p: Parsed, i: int, text: str) -> str:
 
 def _off_session(p: Parsed, i: int, text: str) -> str:
     "is neither midnight nor the opening on the exchange's clock"
-    utc = "midnight UTC, which is the evening before" if not p.start[i] % DAY or re.search(r"[T ]00:00(:00(\.0*)?)?(Z|\+00:?00)?$", text) else "neither midnight nor the opening"
-    return f"is {utc} on the exchange's clock; write the date alone, as in {text[:10]}"
+    midnight = re.search(r"[T ]00:00(:00(\.0*)?)?(Z|\+00:?00)?$", text)
+    when = "midnight UTC, which is the evening before" if midnight else "neither midnight nor the opening"
+    return f"is {when} on the exchange's clock; write the date alone, as in {text[:10]}"
 
 def _outside(p: Parsed, i: int, text: str) -> str:
     "is the first of so many bars outside regular hours"
-    out = outside_hours(p)
-    most = "; that is more than half of the file, is the time zone right?" if 2*out.sum() > len(out) else ""
+    out, m = outside_hours(p), market(p)
+    few = m is not None and p.size*np.count_nonzero(~out) < np.sum(m.closes - m.opens)/2
+    most = "; the sessions themselves are half empty, is the time zone right?" if few and 2*out.sum() > len(out) else ""
     return f"is the first of {int(out.sum())} {p.shape.name}s outside regular hours{most}"
 
 def _coarse(p: Parsed, i: int, text: str) -> str:
@@ -729,7 +732,7 @@ def examine(
 ) -> tuple[Bars | None, Findings]: # No bars if anything is refused
     "Read and judge a table of bars."
     p, findings = inspect(columns, symbol, resolution, exchange, file, zone, rows, BARS, **known)
-    return p and Bars(symbol, p.resolution, np.array(p.start), *(p.numbers[c] for c in COLUMNS)), findings
+    return None if p is None else Bars(symbol, p.resolution, np.array(p.start), *(p.numbers[c] for c in COLUMNS)), findings
 
 def check(
     columns: Mapping[str, Any] | pa.Table, # Arrays by name, or a table
