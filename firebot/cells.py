@@ -316,7 +316,7 @@ def read_times(
     "A column of times as starts of bars."
     kind = _time_kind(cells)
     values, unread = read_cells(cells, kind)
-    raw = to_numpy(values, np.int32 if kind == DATES else np.int64, 0).astype(np.int64)
+    raw = to_numpy(values, np.int32 if kind == DATES else np.int64, 0).astype(np.int64, copy=False)
     start, flaws = _place(raw, kind, resolution in ("1d", "1w"), exchange, zone)
     if is_text(cells.type) and kind != DATES: flaws |= _unlike(cells, kind, resolution in ("1d", "1w"))
     missing = ~present(cells)
