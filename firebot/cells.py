@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .models import EXCHANGES, RESOLUTIONS, TICK, DataError, bar_end, session_open, to_ns
+from .models import EXCHANGES, RESOLUTIONS, DataError, bar_end, session_open, to_ns
 
 # %% ../nbs/09_cells.ipynb #plain
 def plain(
@@ -167,12 +167,14 @@ _NUMBER_LOOKS = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), says) for
     (r"true|false|yes|no", "is a truth value, not a number"),
     (r"[a-z_ ]+", "is a word where a number should stand; does the header come twice?")))
 
+def _foreign_digit(text: str) -> bool: return any(c.isdigit() and not c.isascii() for c in text)
+
 def number_trouble(
     text: str, # A cell that is not read as a number
 ) -> str: # Completes the sentence "row 2, close '185,54' ..."
     "Why `text` is not a number, and what to write."
-    said = next((says for looks, says in _NUMBER_LOOKS if looks.fullmatch(text)), "")
-    if not said and any(c.isdigit() and not c.isascii() for c in text): said = "has digits of another script or width; write 0 to 9"
+    said = "has digits of another script or width; write 0 to 9" if _foreign_digit(text) else ""
+    said = said or next((says for looks, says in _NUMBER_LOOKS if looks.fullmatch(text)), "")
     if not said and re.fullmatch(r"[+-]?\d{16,}", text): said = "is too large to be exact"
     return "is not a plain number" + (f": it {said}" if said else "; write digits and a decimal point only")
 
@@ -205,8 +207,8 @@ def time_trouble(
     text: str, # A cell that is not read as a time
 ) -> str: # Completes the sentence "row 2, date '04/01/2012' ..."
     "Why `text` is not a time, and what to write."
-    said = next((says for looks, says in _TIME_LOOKS if looks.fullmatch(text)), "")
-    if not said and any(c.isdigit() and not c.isascii() for c in text): said = "has digits of another script or width"
+    said = "has digits of another script or width" if _foreign_digit(text) else ""
+    said = said or next((says for looks, says in _TIME_LOOKS if looks.fullmatch(text)), "")
     if not said and any(not c.isprintable() for c in text): said = "holds a control character"
     return "is not a time like the others" + f": it {said}"*bool(said) + "; write 2012-01-03 or 2012-01-03T14:30Z"
 
@@ -269,7 +271,9 @@ def _place(
     elif zone is None: start, flaws = raw, {"zoneless": raw % DAY != 0 if daily else np.ones(len(raw), bool)}
     else:
         start, flaws = from_local(raw, zone)
-        if daily: start, flaws = (lambda s, more: (s, flaws | more))(*_daily(start, exchange))
+        if daily:
+            start, more = _daily(start, exchange)
+            flaws |= more
     return start, flaws | era
 
 # %% ../nbs/09_cells.ipynb #unlike
@@ -312,7 +316,7 @@ def read_times(
     "A column of times as starts of bars."
     kind = _time_kind(cells)
     values, unread = read_cells(cells, kind)
-    raw = to_numpy(values, np.int32 if kind == DATES else np.int64, 0).astype(np.int64)
+    raw = to_numpy(values, np.int32 if kind == DATES else np.int64, 0).astype(np.int64, copy=False)
     start, flaws = _place(raw, kind, resolution in ("1d", "1w"), exchange, zone)
     if is_text(cells.type) and kind != DATES: flaws |= _unlike(cells, kind, resolution in ("1d", "1w"))
     missing = ~present(cells)

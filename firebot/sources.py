@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['Day', 'MAGIC', 'ACTIONS', 'QUOTES', 'SAMPLE', 'SourceFile', 'DataSource', 'between', 'window', 'collect', 'refusal',
-           'check_bytes', 'not_utf8', 'file_rows', 'read_csv', 'csv_notes', 'read_parquet', 'split_symbols', 'load',
-           'read_actions', 'closest', 'inside', 'FileSource', 'CsvSource', 'ParquetSource', 'sample_dir',
-           'SampleSource']
+           'check_bytes', 'file_rows', 'read_csv', 'csv_notes', 'read_parquet', 'split_symbols', 'load', 'read_actions',
+           'closest', 'inside', 'FileSource', 'CsvSource', 'ParquetSource', 'sample_dir', 'SampleSource']
 
 # %% ../nbs/11_sources.ipynb #imports
 import csv
@@ -28,6 +27,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 import firebot
+from .cells import plain, session_days, to_arrow, to_numpy
 from firebot.models import (
     COLUMNS,
     EXCHANGES,
@@ -42,7 +42,6 @@ from firebot.models import (
     from_ns,
     to_ns,
 )
-from .cells import plain, session_days, to_arrow, to_numpy
 from firebot.validate import (
     MOST,
     BarsRefused,
@@ -170,24 +169,16 @@ def check_bytes(
     kind = next((kind for magic, kind in MAGIC.items() if text.startswith(magic)), "")
     if not kind and text[:200].count(0) > len(text[:200])//4: kind = "UTF-16"
     if kind: raise refusal(file, f"cannot be read as CSV: it begins as {kind}; give plain CSV in UTF-8 that begins with its header")
-    return text
-
-def not_utf8(
-    data: bytes, # That does not decode
-    file: str,
-) -> BarsRefused | None: # None: it does
-    "Where a file stops being UTF-8."
-    try: data.decode()
+    try: text.decode()
     except UnicodeDecodeError as e:
-        row = data.count(b"\n", 0, e.start)
-        where = f"at byte {e.start}" if not row else f"in row {row}"
-        return refusal(file, f"cannot be read as CSV: not UTF-8 {where} (Latin-1 or Windows-1252?); save it as UTF-8", row, "bytes", data[e.start:e.end + 8].decode("latin-1"))
-    return None
+        row, near = text[:e.start].count(b"\n"), text[e.start:e.end + 8].decode("latin-1")
+        raise refusal(file, f"cannot be read as CSV: not UTF-8 in {f'row {row}' if row else 'the header'} (Latin-1 or Windows-1252?); "
+                            "save it as UTF-8", row, "bytes", near) from None
+    return text
 
 # %% ../nbs/11_sources.ipynb #header
 def _header(data: bytes, file: str) -> list[str]:
     line = re.split(rb"[\r\n]", data, maxsplit=1)[0]
-    if wrong := not_utf8(line, file): raise wrong
     try: names = next(csv.reader([line.decode()], strict=True), [])
     except csv.Error as e: raise refusal(file, f"cannot be read as CSV: the header is damaged ({plain(e)})") from None
     mark = next((m for m in ";\t|" if m in line.decode()), "")
@@ -202,14 +193,17 @@ def _blank_lines(data: bytes) -> list[int]:
     if not any(pair in data for pair in (b"\n\n", b"\n\r", b"\r\r")): return []
     return [i for i, line in enumerate(data.splitlines()) if not line]
 
+def _numbered(count: int, blank: list[int]) -> np.ndarray:
+    "Numbers of the first `count` lines that are not blank."
+    return np.setdiff1d(np.arange(1, count + len(blank) + 1), blank)[:count]
+
 def file_rows(
     table: pa.Table, # From `read_csv` or elsewhere
 ) -> np.ndarray | None: # int64, from 1; None: rows are numbered without a hole
     "The line below the header on which each row stands."
     said = (table.schema.metadata or {}).get(_BLANK, b"")
     if not said: return None
-    blank = np.array([int(i) for i in said.split(b",")])
-    return np.setdiff1d(np.arange(1, table.num_rows + len(blank) + 1), blank)[:table.num_rows]
+    return _numbered(table.num_rows, [int(i) for i in said.split(b",")])
 
 # %% ../nbs/11_sources.ipynb #csv
 def read_csv(
@@ -219,17 +213,18 @@ def read_csv(
     "Read CSV, strictly."
     data = check_bytes(data, file)
     names, blank = _header(data, file), _blank_lines(data)
-    torn, lines, count = [], data.splitlines() if blank else [], 0
-    def row(r: Any) -> str: # What pyarrow calls for a row of the wrong length
-        nonlocal count
-        if (count := count + 1) <= MOST:
-            torn.append(Finding(file, r.number - 1, "cells", r.text[:60], f"are {r.actual_columns} of {len(names)}", rule="torn row"))
+    torn: list[tuple[int, str, int]] = []
+    def row(r: Any) -> str: # What pyarrow calls for a row of the wrong length; it does not count blank lines
+        torn.append((r.number - 1, r.text[:60], r.actual_columns))
         return "skip"
     as_text = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
     try: table = pa_csv.read_csv(pa.BufferReader(data), pa_csv.ReadOptions(use_threads=False),
                                  pa_csv.ParseOptions(invalid_row_handler=row), as_text)
-    except (pa.ArrowException, UnicodeDecodeError) as e: raise not_utf8(data, file) or refusal(file, f"cannot be read as CSV: {plain(e)}") from None
-    if torn: raise BarsRefused(Findings(torn, {"torn row": count}))
+    except pa.ArrowException as e: raise refusal(file, f"cannot be read as CSV: {plain(e)}") from None
+    if torn:
+        line = _numbered(torn[-1][0], blank)
+        raise BarsRefused(Findings((Finding(file, int(line[i - 1]), "cells", cells, f"are {n} of {len(names)}", rule="torn row")
+                                    for i, cells, n in torn[:MOST]), {"torn row": len(torn)}))
     if b'"' in data and (n := sum(map(bool, data.splitlines())) - 1) != table.num_rows:
         raise refusal(file, f"has {n} lines that make only {table.num_rows} rows; close the quote that takes the rest")
     return table.replace_schema_metadata({_BLANK: ",".join(map(str, blank))} if blank else None)
@@ -270,7 +265,8 @@ def split_symbols(
     starts = np.flatnonzero(np.diff(codes[order], prepend=codes[order[:1]] - 1))
     parts = {int(codes[rows[0]]): rows for rows in np.split(order, starts[1:])}
     names = {k: coded.dictionary[k].as_py() if k >= 0 else "" for k in parts}
-    lines = file_rows(table) if file_rows(table) is not None else np.arange(1, table.num_rows + 1)
+    numbered = file_rows(table)
+    lines = np.arange(1, table.num_rows + 1) if numbered is None else numbered
     wrong = [Finding(file, int(lines[parts[k][0]]), column, symbol[:60], why, rule="symbol")
              for k, symbol in names.items() if (why := symbol_trouble(symbol))]
     if wrong: raise BarsRefused(sorted(wrong, key=lambda f: f.row))
@@ -289,8 +285,8 @@ def load(
     if refused := Findings(findings).only("refuse"): raise BarsRefused(refused)
     many = "symbol" in names and source.single
     parts = split_symbols(table, names["symbol"], file) if many else {symbol: (table, file_rows(table))}
-    seen = {s: examine(part, s, resolution, source.instrument(s).exchange, file, source.zone, rows, calendar=False, actions=source.actions_of(s))
-            for s, (part, rows) in parts.items()}
+    seen = {s: examine(part, s, resolution, source.instrument(s).exchange, file, source.zone, rows, calendar=False,
+                       actions=source.actions_of(s)) for s, (part, rows) in parts.items()}
     if refused := gathered(found for _, found in seen.values()).only("refuse"): raise BarsRefused(refused)
     return {s: bars for s, (bars, _) in seen.items() if bars is not None}
 
