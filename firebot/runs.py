@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
+from .catalog import make_source
 from .compiled import source_digest
 from .config import Config, config_from_blocks, dump_config, read_yaml, reveal, settings
 from .engine import Result, Seat, Setup, make_window, plain, to_events
@@ -35,7 +36,6 @@ from .models import EXCHANGES, Bars, ConfigError, DataError, Instrument, RunErro
 from .money import from_int
 from .portfolio import DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
-from .sources import make_source
 from .strategies import Strategy, batch_signals, make_strategy
 
 # %% ../nbs/63_runs.ipynb #job

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firebot.catalog import make_source
 from firebot.feed import Adjuster, forward_factor, load_panel, make_panel, replay, slice_dates
 from firebot.models import (
     COLUMNS,
@@ -30,7 +31,7 @@ from firebot.models import (
     session_open,
     to_ns,
 )
-from firebot.sources import CsvSource, ParquetSource, SampleSource, make_source, read_actions, sample_dir
+from firebot.sources import CsvSource, ParquetSource, SampleSource, read_actions, sample_dir
 from firebot.validate import RULES, BarsRefused, check, session_days, session_starts, validate
 
 SHARED = Path(__file__).resolve().parent.parent.parent/"shared"/"data"
@@ -41,110 +42,11 @@ ROWS = ["2012-01-03,186.73,188.71,186.00,186.30,5646000", "2012-01-04,185.57,186
         "2012-01-05,184.81,185.03,183.10,184.66,4465200", "2012-01-06,184.39,184.66,182.31,182.54,3899000"]
 
 
-# ---------------------------------------------------------------- files that must be refused
-
-def daily(row: int, old: str, new: str) -> bytes:
-    "The good file with something changed in one row, counted from 1"
-    assert old in ROWS[row - 1]
-    return "\n".join([HEADER, *ROWS[:row - 1], ROWS[row - 1].replace(old, new), *ROWS[row:]]).encode() + b"\n"
-
+# ---------------------------------------------------------------- validation; the corpus of broken files is in test_broken_bars.py
 
 def rows(*lines: str, header: str = HEADER) -> bytes:
     "A file of these lines"
     return "\n".join([header, *lines]).encode() + b"\n"
-
-
-MINUTES = [f"2013-10-04 09:3{i},167.65,167.70,167.60,167.65,200" for i in range(4)]
-BROKEN = {  # name: (file, resolution, zone, what the refusal must say)
-    "empty file": (b"", "1d", None, "cannot be read"),
-    "header only": (rows(), "1d", None, "it holds no bars"),
-    "no header": ("\n".join(ROWS).encode(), "1d", None, "column 'timestamp' is missing"),
-    "missing column": (rows(*(r.rpartition(",")[0] for r in ROWS), header=HEADER[:-7]), "1d", None,
-                       "column 'volume' is missing"),
-    "column twice": (rows(*(r + ",1" for r in ROWS), header=HEADER + ",Close"), "1d", None,
-                     "column 'Close' comes twice"),
-    "date and timestamp": (rows(*(r + ",2012-01-03" for r in ROWS), header=HEADER + ",timestamp"), "1d", None,
-                           "comes twice"),
-    "short row": (rows(*ROWS[:3], "2012-01-06,184.39,184.66"), "1d", None,
-                  "row 4, cells '2012-01-06,184.39,184.66' are 3 of 6"),
-    "long row": (daily(2, "4346500", "4,346,500"), "1d", None, "row 2, cells"),
-    "semicolons": ("\n".join([HEADER, *ROWS]).replace(",", ";").encode(), "1d", None, "'timestamp' is missing"),
-    "not utf-8": (daily(2, "185.57", "185.57").replace(b"185.57", b"185\xff57"), "1d", None, "cannot be read as CSV"),
-    "utf-16": ("\n".join([HEADER, *ROWS]).encode("utf-16"), "1d", None, "IBM.csv"),
-    "nul byte": (daily(3, "184.81", "184.81\0"), "1d", None, "row 3, open '184.81\\x00' is not a plain number"),
-    "open quote": (rows(*(r + ',"x' for r in ROWS[:1]), *(r + ",y" for r in ROWS[1:]), header=HEADER + ",note"), "1d",
-                   None, "lines make only"),
-    "word for a price": (daily(2, "185.54", "n/a"), "1d", None, "row 2, close 'n/a' is not a plain number"),
-    "empty price": (daily(2, "185.54", ""), "1d", None, "row 2, close '' is missing"),
-    "nan": (daily(2, "185.54", "nan"), "1d", None, "row 2, close 'nan' is not a finite number"),
-    "infinite": (daily(2, "186.33", "inf"), "1d", None, "row 2, high 'inf' is not a finite number"),
-    "overflow": (daily(2, "186.33", "1e999"), "1d", None, "row 2, high '1e999' is not a finite number"),
-    "decimal comma": (daily(2, "185.54", '"185,54"'), "1d", None, "row 2, close '185,54' is not a plain number"),
-    "currency": (daily(2, "185.54", "$185.54"), "1d", None, "row 2, close '$185.54'"),
-    "full-width digits": (daily(2, "185.54", "１８５.54"), "1d", None, "row 2, close '１８５.54'"),
-    "blank in a number": (daily(2, "185.54", " 185.54"), "1d", None, "row 2, close ' 185.54'"),
-    "hexadecimal": (daily(2, "4346500", "0x4252"), "1d", None, "row 2, volume '0x4252'"),
-    "zero price": (daily(3, "183.10", "0"), "1d", None, "row 3, low '0' is not a positive price"),
-    "negative price": (daily(3, "183.10", "-183.10"), "1d", None, "row 3, low '-183.10' is not a positive price"),
-    "high below low": (daily(2, "186.33", "183.33"), "1d", None, "row 2, high '183.33' is below the low"),
-    "open above high": (daily(2, "185.57", "195.57"), "1d", None, "row 2, open '195.57' is above the high"),
-    "close below low": (daily(4, "182.54", "182.30"), "1d", None, "row 4, close '182.30' is below the low"),
-    "negative volume": (daily(4, "3899000", "-1"), "1d", None, "row 4, volume '-1' is a negative volume"),
-    "unordered": (rows(ROWS[0], ROWS[2], ROWS[1], ROWS[3]), "1d", None,
-                  "row 3, date '2012-01-04' is earlier than the row above"),
-    "newest first": (rows(*ROWS[::-1]), "1d", None, "row 2, date '2012-01-05' is earlier than the row above"),
-    "duplicate": (rows(*ROWS[:2], *ROWS[1:]), "1d", None, "row 3, date '2012-01-04' repeats the row above"),
-    "day first": (daily(2, "2012-01-04", "04/01/2012"), "1d", None,
-                  "row 2, date '04/01/2012' is not a time like the others"),
-    "two-digit year": (daily(2, "2012-01-04", "12-01-04"), "1d", None, "row 2, date '12-01-04'"),
-    "no such day": (daily(4, "2012-01-06", "2012-02-30"), "1d", None, "row 4, date '2012-02-30'"),
-    "another era": (daily(1, "2012-01-03", "0012-01-03"), "1d", None, "row 1, date '0012-01-03' is outside the years"),
-    "epoch seconds": (daily(1, "2012-01-03", "1325635200"), "1d", None, "row 1, date '1325635200'"),
-    "time in a daily file": (daily(2, "2012-01-04", "2012-01-04 12:00"), "1d", None,
-                             "row 2, date '2012-01-04 12:00' does not say"),
-    "midnight of another place": (daily(1, "2012-01-03", "2012-01-03T00:00Z"), "1d", None,
-                                  "row 1, date '2012-01-03T00:00Z' is neither"),
-    "dates as minutes": (rows(*ROWS), "1m", None, "row 1, date '2012-01-03' is a date where"),
-    "no zone": (rows(*MINUTES), "1m", None, "row 1, date '2013-10-04 09:30' does not say its time zone"),
-    "no such zone": (rows(*MINUTES), "1m", "America/Gotham", "'America/Gotham' is no time zone"),
-    "minutes as hours": (rows(*MINUTES), "1h", "America/New_York", "row 2, date '2013-10-04 09:31' begins before"),
-    "skipped hour": (rows(MINUTES[0].replace("10-04 09:30", "03-10 02:30")), "1m", "America/New_York",
-                     "does not exist"),
-    "double hour": (rows(MINUTES[0].replace("10-04 09:30", "11-03 01:30")), "1m", "America/New_York", "came twice"),
-    "zones mixed": (rows(MINUTES[0], MINUTES[1].replace("09:31", "13:31Z")), "1m", "America/New_York",
-                    "row 1, date '2013-10-04 09:30' is not a time"),
-    "another symbol": (rows(*(r + ",IBM" for r in ROWS[:3]), ROWS[3] + ",MSFT", header=HEADER + ",symbol"), "1d", None,
-                       "row 4, symbol 'MSFT' is another"),
-    "no symbol": (rows(*(r + ",IBM" for r in ROWS[:3]), ROWS[3] + ",", header=HEADER + ",symbol"), "1d", None,
-                  "row 4, symbol '' is another"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_broken_file_is_refused_whole(name: str, tmp_path: Path) -> None:
-    "Each is refused, and the refusal names file, row, column and value"
-    data, resolution, zone, says = BROKEN[name]
-    (tmp_path/"IBM.csv").write_bytes(data)
-    with pytest.raises(DataError) as e: CsvSource(tmp_path, zone=zone).bars("IBM", resolution=resolution)
-    assert says in str(e.value) and "\n" not in str(e.value)
-
-
-def test_the_good_files_are_accepted(tmp_path: Path) -> None:
-    "What the corpus breaks is whole before, in each of its forms"
-    good = rows(*ROWS)
-    forms = {"plain": good, "bom": b"\xef\xbb\xbf" + good, "crlf": good.replace(b"\n", b"\r\n"),
-             "no last newline": good[:-1], "blank lines": rows(*ROWS, "", ""),
-             "quoted": good.replace(b"186.30", b'"186.30"'),
-             "capitals": rows(*ROWS, header=HEADER.title()),
-             "symbol": rows(*(r + ",IBM" for r in ROWS), header=HEADER + ",symbol"),
-             "extra": rows(*(r + ",1" for r in ROWS), header=HEADER + ",Adj Close"),
-             "openings": rows(*(r.replace(",", "T14:30:00Z,", 1) for r in ROWS)),
-             "midnights": rows(*(r.replace(",", " 00:00:00,", 1) for r in ROWS))}
-    for name, data in forms.items():
-        (tmp_path/"IBM.csv").write_bytes(data)
-        bars = CsvSource(tmp_path).bars("IBM")
-        assert bars.close.tolist() == [186.30, 185.54, 184.66, 182.54], name
-        assert bars.timestamp.tolist() == [to_ns(session_open(date(2012, 1, d))) for d in (3, 4, 5, 6)], name
 
 
 def test_typed_columns() -> None:
@@ -181,7 +83,7 @@ def test_every_finding_is_listed_in_the_order_of_the_file() -> None:
 def test_a_warning_does_not_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     "A rule whose verdict is `warn` is listed and lets the bars pass"
     import firebot.validate as v
-    shy = v.Rule("round", ("volume",), lambda p, c: np.flatnonzero(p.numbers[c] % 100 == 0), "is round", "warn")
+    shy = v.Rule("round", "size", lambda p, c: np.flatnonzero(p.numbers[c] % 100 == 0), "is round", "warn")
     monkeypatch.setattr(v, "RULES", (*RULES, shy))
     columns = dict(zip(HEADER.split(","), zip(*(r.split(",") for r in ROWS))))
     assert {f.verdict for f in check(columns, "IBM")} == {"warn"} and len(validate(columns, "IBM")) == 4
@@ -522,7 +424,7 @@ def test_real_bars_pass() -> None:
     with pytest.raises(DataError, match="does not say its time zone"): ParquetSource(SHARED/"minute").bars("SPY",
                                                                                                            resolution="1m")
     with pytest.raises(DataError, match="begins before the bar above has ended"): minutes.bars("SPY", resolution="1h")
-    with pytest.raises(DataError, match="column 'open' is missing"): minutes.bars("SPY_quotes", resolution="1m")
+    with pytest.raises(DataError, match="no symbol 'SPY_quotes'"): minutes.bars("SPY_quotes", resolution="1m")
     records = minutes.get_historical("SPY", datetime(2013, 10, 7), datetime(2013, 10, 7), "1m")
     assert next(records).symbol == "SPY"
 
