@@ -107,7 +107,7 @@ def bar_ends(
     return np.array([_bar_end(t, resolution, exchange) for t in start.tolist()], np.int64)
 
 # %% ../nbs/09_cells.ipynb #forms
-_DATE = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+_DATE = r"\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|[12]\d))"
 _CLOCK = _DATE + r"[T ]([01]\d|2[0-3])(:[0-5]\d(:[0-5]\d(\.\d{1,9})?)?)?"
 _OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)"
 DATES, CLOCKS, INSTANTS, NUMBERS = pa.date32(), pa.timestamp("ns"), pa.timestamp("ns", "UTC"), pa.float64()
