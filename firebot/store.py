@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Series', 'KINDS', 'PERIODS', 'INDEX', 'INSTRUMENTS', 'Arrival', 'Key', 'key_of', 'periods', 'make_folder',
-           'write_whole', 'locked', 'Part', 'Stored', 'Origin', 'Added', 'to_table', 'encode', 'check_series',
-           'conflicts', 'merge', 'Store', 'writing', 'read_instruments', 'instruments_csv', 'actions_csv',
-           'stored_actions', 'stored_instruments', 'add_all', 'add', 'block', 'read', 'Provenance', 'provenance',
-           'verify', 'dataset']
+           'write_whole', 'StoreBusy', 'locked', 'Part', 'Stored', 'Origin', 'Added', 'to_table', 'encode',
+           'check_series', 'conflicts', 'merge', 'Store', 'writing', 'read_instruments', 'instruments_csv',
+           'actions_csv', 'stored_actions', 'stored_instruments', 'add_all', 'add', 'block', 'read', 'Provenance',
+           'provenance', 'verify', 'dataset']
 
 # %% ../nbs/12_store.ipynb #imports
 import csv
@@ -122,6 +122,9 @@ def write_whole(
     _sync(path.parent)
 
 # %% ../nbs/12_store.ipynb #lock
+class StoreBusy(DataError):
+    "Another process holds the lock"
+
 @contextmanager
 def locked(
     path: Path, # The lock's file; made if it is not there
@@ -136,7 +139,7 @@ def locked(
             except BlockingIOError:
                 holder = os.pread(fd, 32, 0).decode(errors="replace") or "another"
                 if monotonic() >= until:
-                    raise DataError(f"{path.parent.name}: process {holder} is writing to this store; try again when it is done.") from None
+                    raise StoreBusy(f"{path.parent.name}: process {holder} is writing to this store; try again when it is done.") from None
             sleep(0.01)
         if not shared: os.truncate(fd, 0); os.pwrite(fd, str(os.getpid()).encode(), 0)
         yield
@@ -368,7 +371,7 @@ def _tidy(store: Store, folders: Iterable[str] | None) -> None:
             _sweep(store, every if folders is None else folders)
             for f in store.path.glob(".*.tmp"): f.unlink()
             (store.path/"dirty").unlink(missing_ok=True)
-    except DataError: return # somebody reads; `dirty` stays for the next writer
+    except StoreBusy: return # somebody copies; `dirty` stays for the next writer
 
 @contextmanager
 def writing(
@@ -383,7 +386,7 @@ def writing(
         write_whole(store.path/"dirty", b"")
         try: yield
         except BaseException:
-            with suppress(OSError, DataError): _tidy(store, None if left else folders) # else the next writer does
+            with suppress(OSError): _tidy(store, None if left else folders) # else the next writer does
             raise
         _tidy(store, None if left else folders)
 
@@ -453,7 +456,7 @@ def _describe(store: Store, actions: Iterable[CorporateAction], instruments: Ite
 
 # %% ../nbs/12_store.ipynb #grown
 def _part(store: Store, s: Stored, p: Part) -> pa.Table:
-    return pq.ParquetFile(pa.BufferReader(store._bytes(s.file(p), p.sha256)), read_dictionary=["source", "sha256"]).read()
+    return pq.ParquetFile(pa.BufferReader(store._bytes(s.file(p), p.sha256)), read_dictionary=["source", "sha256"]).read(use_threads=False)
 
 def _grown(store: Store, was: Stored, x: Series, origin: Origin) -> Stored:
     "A series with new rows in it, its new parts written."
