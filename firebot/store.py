@@ -357,7 +357,9 @@ def _sweep(store: Store, folders: Iterable[str]) -> None:
         named = {f"{folder}/_{index[folder]}.json", *map(series.file, series.parts)} if series else set()
         for f in sorted((store.path/folder).rglob("*"), reverse=True):
             if f.is_dir(): _if_empty(f)
-            elif f.relative_to(store.path).as_posix() not in named: f.unlink()
+            elif f.relative_to(store.path).as_posix() not in named:
+                f.unlink()
+                (store.cache/f"{f.stem}.i8").unlink(missing_ok=True)
         _if_empty(store.path/folder)
 
 def _if_empty(folder: Path) -> None:
@@ -531,11 +533,10 @@ def block(
     "A part, unpacked."
     columns, file = ("timestamp", *s.key.columns), store.cache/f"{part.sha256}.i8"
     shape = (len(columns), part.rows)
-    try:
+    with suppress(OSError): # no copy yet, or none that can be read
         if file.stat().st_size == 8 * shape[0] * shape[1]:
             there = np.memmap(file, "<i8", "r", shape=shape)
             if (there[0, 0], there[0, -1]) == (part.first, part.last): return there
-    except FileNotFoundError: pass
     found = _block(store._bytes(s.file(part), part.sha256), columns)
     with suppress(OSError): # a cache that cannot be written costs time only
         make_folder(store.cache)
