@@ -290,7 +290,8 @@ def test_lock_of_the_living_and_of_the_dead(tmp_path: Path) -> None:
     "A writer that lives is waited for and named; one that was killed holds nothing"
     store = Store(tmp_path/"store", wait=0.05)
     add(store, FIRST, ORIGIN)
-    code = "import sys, time\nfrom pathlib import Path\nfrom firebot.store import locked\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    code = ("import sys, time\nfrom pathlib import Path\nfrom firebot.store import locked\n"
+            "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)")
     holder = spawn(code, store.path/"lock")
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(StoreBusy, match=f"process {holder.pid} is writing"): add(store, SECOND, ORIGIN)
@@ -394,8 +395,10 @@ def test_quotes_and_ticks(tmp_path: Path) -> None:
     assert StoreSource(store.path).quotes("SPY", date(2013, 10, 28), date(2013, 10, 28)).resolution == "1m"
     ask, when = quotes.ask_close.copy(), quotes.timestamp.copy()
     ask[3], when[5] = 8.9, when[4]
-    for bad, says in ((replace(quotes, ask_close=ask), "row 4, bid_close '9.0' is above the ask of 8.9"), (replace(quotes, timestamp=when), "row 6, timestamp"),
-                      (replace(quotes, bid_size=-quotes.bid_size), r"\(bid\).*volume.*negative"), (replace(quotes, ask_low=quotes.ask_high + 1), r"\(ask\)")):
+    for bad, says in ((replace(quotes, ask_close=ask), "row 4, bid_close '9.0' is above the ask of 8.9"),
+                      (replace(quotes, timestamp=when), "row 6, timestamp"),
+                      (replace(quotes, bid_size=-quotes.bid_size), r"\(bid\).*volume.*negative"),
+                      (replace(quotes, ask_low=quotes.ask_high + 1), r"\(ask\)")):
         with pytest.raises(DataError, match=says): add(store, bad, ORIGIN)
 
 
@@ -497,9 +500,11 @@ def test_the_same_answers_as_a_folder_of_files(tmp_path: Path) -> None:
     assert a.symbols == b.symbols and a.close.tobytes() == b.close.tobytes()
     assert StoreSource(store.path, symbols=["IBM"]).get_symbols() == ["IBM"]
     assert provenance(store, "IBM")[0].origin.sha256 == sample.provenance("IBM")[0].sha256
-    for make, says in ((lambda: StoreSource(tmp_path), "there is no store"), (lambda: StoreSource(store.path, symbols=["X"]).get_symbols(), "no symbol 'X'"),
+    for make, says in ((lambda: StoreSource(tmp_path), "there is no store"),
+                       (lambda: StoreSource(store.path, symbols=["X"]).get_symbols(), "no symbol 'X'"),
                        (lambda: stored.bars("IBM", resolution="2d"), "Unknown resolution"), (lambda: stored.quotes("IBM"), "no 1m quotes"),
-                       (lambda: stored.subscribe("IBM"), "no live data"), (lambda: StoreSource(store.path, zone="Europe/Paris"), "leave the zone out")):
+                       (lambda: stored.subscribe("IBM"), "no live data"),
+                       (lambda: StoreSource(store.path, zone="Europe/Paris"), "leave the zone out")):
         with pytest.raises((DataError, ConfigError), match=says): make()
 
 
@@ -566,7 +571,8 @@ def test_events_and_instruments(tmp_path: Path) -> None:
     add(store, FIRST, ORIGIN)
     assert StoreSource(store.path).instrument("SPY").tick == Decimal("0.005")
     assert StoreSource(store.path, instruments=[Instrument("SPY")]).instrument("SPY").tick == Decimal("0.01")
-    for text, says in (("symbol,tik\nA,1\n", "did you mean 'tick'"), ("exchange\nXNYS\n", "'symbol' is missing"), ("symbol,exchange\nA,XLON\n", "row 1"),
+    for text, says in (("symbol,tik\nA,1\n", "did you mean 'tick'"), ("exchange\nXNYS\n", "'symbol' is missing"),
+                       ("symbol,exchange\nA,XLON\n", "row 1"),
                        ("symbol\nA\nA\n", "comes twice"), ("symbol,asset_class\nA,coin\n", "is no asset_class"), ("symbol\n../A\n", "is no symbol")):
         with pytest.raises(DataError, match=says): read_instruments(text.encode(), "instruments.csv")
 
