@@ -554,7 +554,8 @@ def _check_sources(c: Config) -> Iterator[Problem]:
         if s.type == "sample" and s.path is not None:
             yield Problem(path, _is(path, s.path), "the sample has no path; remove the key.")
         for key in sorted(_keys(SourceConfig) & s.params.keys()):
-            yield Problem(here := ("data_sources", i, "params", key), _is(here, s.params[key]), f"it belongs beside params; write data_sources[{i}].{key}.")
+            here = ("data_sources", i, "params", key)
+            yield Problem(here, _is(here, s.params[key]), f"it belongs beside params; write data_sources[{i}].{key}.")
 
 def _check_assets(c: Config) -> Iterator[Problem]:
     known = [s.name or s.type for s in c.data_sources]
