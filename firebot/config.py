@@ -385,7 +385,7 @@ class InstrumentConfig(Block):
     "What sets a symbol apart from a plain US share"
     symbol: Symbol = Field(examples=["IBM"])
     exchange: Annotated[str, _one_of(*EXCHANGES)] = "XNYS"
-    calendar: Label | None = None # The exchange's if left out
+    calendar: Annotated[str, _one_of(*EXCHANGES)] | None = None # The exchange's if left out
     sector: Label | None = None
     currency: Currency | None = None # The portfolio's if left out
     asset_class: Annotated[str, _one_of(*(a.value for a in AssetClass))] = "equity"

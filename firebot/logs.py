@@ -16,6 +16,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -127,6 +128,7 @@ def terminal_line(
 _OWN = {"timestamp", "level", "logger", "event"}
 
 # %% ../nbs/04_logs.ipynb #output
+_bound: ContextVar[dict[str, Any]] = ContextVar("bound", default={}) # What `bind` adds
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 def _utc() -> datetime: return datetime.now(UTC)
@@ -151,16 +153,16 @@ class Output:
 
     @cached_property
     def logger(self) -> Any:
-        "structlog's, with our two steps and the renderer."
+        "structlog's, with our step and the renderer."
         import structlog
-        steps: Any = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, self._line, lambda _, __, line: self.render(line)]
+        steps: Any = [structlog.processors.add_log_level, self._line, lambda _, __, line: self.render(line)]
         return structlog.wrap_logger(_Sink(self), processors=steps, wrapper_class=structlog.BoundLogger).bind()
 
     def _line(self, _: Any, __: str, said: MutableMapping[str, Any]) -> dict[str, Any]:
         "The plain line: what every event has, then its own fields, then the bound ones."
         known = {"timestamp": _moment(self.clock()), **{k: plain(said.pop(k)) for k in ("level", "logger", "event")}}
         own = said.pop("_fields")
-        given = own | {k: v for k, v in said.items() if k not in own}
+        given = own | {k: v for k, v in _bound.get().items() if k not in own}
         if self.lost: given["lost_lines"] = self.lost
         return known | _fields({f"{k}_" if k in _OWN else k: v for k, v in given.items()}, 0)
 
@@ -241,8 +243,9 @@ def bind(
     **fields: Any, # `run_id`, `session`, `strategy_id`, `order_id`, or what else identifies
 ) -> Iterator[None]:
     "Events inside carry `fields`."
-    from structlog.contextvars import bound_contextvars
-    with bound_contextvars(**fields): yield
+    before = _bound.set(_bound.get() | fields)
+    try: yield
+    finally: _bound.reset(before)
 
 # %% ../nbs/04_logs.ipynb #relay
 FILE = "FIREBOT_LOG"
