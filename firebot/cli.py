@@ -24,7 +24,7 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder f
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override one key of the configuration; may be repeated.",
                                                 show_default=False)]
 
-LogLevel = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR; see settings.ini.", show_default=False)]
+LogLevel = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="Log from DEBUG, INFO, WARNING or ERROR on.", show_default=False)]
 _told: dict[str, str | None] = {} # Of options that belong to no command
 
 @app.callback()
@@ -35,9 +35,10 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace
 # %% ../nbs/90_cli.ipynb #logs
 def _logs(config: Any = None) -> None:
     "Begin to log, and tell of variables that are not set and not needed."
-    from firebot.config import settings, unset, workspace
+    from firebot.books import home
+    from firebot.config import settings, unset
     from firebot.logs import Log, setup
-    setup(settings(workspace(), config, log_level=_told.get("log_level")).log_level)
+    setup(settings(home(), config, log_level=_told.get("log_level")).log_level)
     for why in unset(config) if config else (): Log("config").warning("variable not set", why=why)
 
 # %% ../nbs/90_cli.ipynb #headline

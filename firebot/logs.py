@@ -23,6 +23,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from .config import Secret, redact
@@ -128,7 +129,7 @@ def terminal_line(
 _OWN = {"timestamp", "level", "logger", "event"}
 
 # %% ../nbs/04_logs.ipynb #output
-_bound: ContextVar[dict[str, Any]] = ContextVar("bound", default={}) # What `bind` adds
+_bound: ContextVar[Mapping[str, Any]] = ContextVar("bound", default=MappingProxyType({})) # What `bind` adds
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 def _utc() -> datetime: return datetime.now(UTC)
@@ -243,7 +244,7 @@ def bind(
     **fields: Any, # `run_id`, `session`, `strategy_id`, `order_id`, or what else identifies
 ) -> Iterator[None]:
     "Events inside carry `fields`."
-    before = _bound.set(_bound.get() | fields)
+    before = _bound.set({**_bound.get(), **fields})
     try: yield
     finally: _bound.reset(before)
 

@@ -20,13 +20,14 @@ from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
 from .compiled import source_digest
-from .config import Config, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
+from .config import Config, KeyPath, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
 from .engine import Result, Seat, Setup, make_window, plain, to_events
 from .engine import backtest as simulate
 from .feed import Panel, make_panel, row_days
@@ -66,13 +67,14 @@ class Job:
 
 # %% ../nbs/63_runs.ipynb #refusals
 @contextmanager
-def _about(config: Config, *path: str | int, keys: Iterable[str] = (), below: tuple[str | int, ...] | None = None) -> Iterator[None]:
-    "Refusals from inside are about the key at `path`, or about the one of `keys` (below `below`) that they name."
+def _about(config: Config, path: KeyPath, among: Mapping[KeyPath, Any] = MappingProxyType({})) -> Iterator[None]:
+    "Refusals from inside are about the key at `path`, or about that one of `among` whose name or text they say."
     try: yield
     except BarsRefused: raise
     except (ConfigError, DataError) as error:
-        named = next((k for k in keys if repr(k) in str(error) or f".{k} " in str(error)), None)
-        raise refusal(config, (*(path if below is None else below), named) if named else path, str(error)) from None
+        says = str(error)
+        said = (p for p, v in among.items() if repr(p[-1]) in says or f".{p[-1]} " in says or v and isinstance(v, str) and repr(v) in says)
+        raise refusal(config, next(said, path), says) from None
 
 def _told(config: Config, error: FireBotError) -> FireBotError:
     "`error` with the place of its key and without what came from the environment."
@@ -88,22 +90,26 @@ def _sources(config: Config, root: Path) -> dict[str, Any]:
 
 def _source(config: Config, i: int, root: Path) -> Any:
     "The source of one block: what it says beside its type, and its `params`, are the arguments of the class."
-    s, own = config.data_sources[i], [config.instrument(i.symbol) for i in config.instruments]
+    s, at = config.data_sources[i], ("data_sources", i)
     given = dict(path=None if s.path is None else settings(root, config).path(s.path), symbols=s.symbols, zone=s.zone)
     told = {k: v for k, v in given.items() if v is not None} | reveal(dict(s.params))
-    takes = inspect.signature(SOURCES[s.type]).parameters if s.type in SOURCES else {}
-    at, known = ("data_sources", i), {"instruments": own} if "instruments" in takes else {}
-    strange = next((k for k in told if takes and k not in takes), None)
-    below = (*at, "params") if strange in s.params else at
-    with _about(config, *at, "path" if s.path else "type", keys=[strange] if strange else s.params, below=below if strange else (*at, "params")):
-        try: return make_source(s.type, **told, **known)
-        except (TypeError, ValueError, AttributeError) as error: raise ConfigError(f"a {s.type} source cannot use its settings ({error}).") from None
+    if s.type in SOURCES and "instruments" in inspect.signature(SOURCES[s.type]).parameters:
+        told["instruments"] = [config.instrument(own.symbol) for own in config.instruments]
+    among: dict[KeyPath, Any] = {(*at, "zone"): None, (*at, "symbols"): None, **{(*at, "params", k): v for k, v in s.params.items()}}
+    try:
+        with _about(config, (*at, "path" if s.path else "type"), among): return make_source(s.type, **told)
+    except (TypeError, ValueError, AttributeError) as error: # of a class that was told something of another type
+        raise refusal(config, (*at, *(["params", *list(s.params)[:1]] if s.params else ["type"])),
+                      f"a {s.type} source cannot be made of this ({error}); give what its page says.") from None
 
 def _assets(config: Config, sources: Mapping[str, Any]) -> dict[str, Any]: # Symbol -> source
     "Which source each traded symbol is read from."
     has = {}
     for i, (name, source) in enumerate(sources.items()):
-        with _about(config, "data_sources", i, "symbols" if config.data_sources[i].symbols else "path"): has[name] = source.get_symbols()
+        with _about(config, ("data_sources", i, "symbols" if config.data_sources[i].symbols else "path")): has[name] = source.get_symbols()
+    if not any(has.values()) and config.assets is None:
+        at = ("data_sources", 0, "path" if config.data_sources[0].path else "type")
+        raise refusal(config, at, "there is no symbol in it; name another, or list assets.")
     if config.assets is None: return {symbol: sources[name] for name in reversed(has) for symbol in has[name]}
     found = {}
     for a in config.assets:
@@ -135,7 +141,8 @@ def _out_of_range(config: Config, source: Any, symbol: str) -> ConfigError | Non
     except DataError: return None
     first, last = session_days(bars.timestamp[[0, -1]], source.instrument(symbol).exchange).astype("datetime64[D]")
     key = "start" if run.start and (run.start > last.item() or not run.end) else "end"
-    return refusal(config, ("run", key), f"{symbol} has bars from {first} to {last} and none in the range; change run.{key}, or list assets without {symbol}.")
+    return refusal(config, ("run", key), f"{symbol} has bars from {first} to {last} and none in the range; change run.{key}, "
+                                         f"or list assets without {symbol}.")
 
 def _idle(config: Config, symbols: Sequence[str]) -> Iterator[str]:
     for i, own in enumerate(config.instruments):
@@ -146,7 +153,8 @@ def _cold(config: Config, strategies: Sequence[Strategy], bars: Sequence[Bars]) 
     for s in strategies:
         short, longest = [b.symbol for b in bars if len(b) <= s.warmup], max(bars, key=len)
         if len(short) == len(bars):
-            at = next((("run", k) for k in ("start", "end") if getattr(config.run, k)), ("strategies", [x.name for x in config.strategies].index(s.strategy_id), "name"))
+            own = ("strategies", [x.name for x in config.strategies].index(s.strategy_id), "name")
+            at: KeyPath = next((("run", k) for k in ("start", "end") if getattr(config.run, k)), own)
             raise refusal(config, at, f"{s.strategy_id} has to see {s.warmup + 1:,} bars before its first signal and there are {len(longest):,} "
                           f"of {longest.symbol}; take a longer range, or let it look back less.")
         if short: yield f"{', '.join(short)}: fewer than the {s.warmup + 1:,} bars that {s.strategy_id} has to see before its first signal."
@@ -168,7 +176,7 @@ def _setup(config: Config, instruments: tuple[Instrument, ...], names: Sequence[
 def _strategy(config: Config, i: int) -> Strategy:
     s, at = config.strategies[i], ("strategies", i)
     known = s.class_name.rpartition(".")[2] in STRATEGIES
-    with _about(config, *at, "name" if known else "class", keys=s.params, below=(*at, "params")):
+    with _about(config, (*at, "name" if known else "class"), {(*at, "params", k): v for k, v in s.params.items()}):
         return make_strategy(s.name, s.class_name, reveal(dict(s.params)))
 
 def make_job(
