@@ -65,8 +65,8 @@ def scalar(
 KeyPath = tuple[str | int, ...]
 
 def key_path(path: KeyPath) -> str:
-    "A key path as people write it."
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    "A key path as people write it; a key that is no plain word in quotes."
+    return "".join(f".{part}" if re.fullmatch(r"[\w-]+", str(part)) and isinstance(part, str) else f"[{part!r}]" for part in path).lstrip(".")
 
 @dataclass(eq=False)
 class Origin:

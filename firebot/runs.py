@@ -97,8 +97,8 @@ def _source(config: Config, i: int, root: Path) -> Any:
         told["instruments"] = [config.instrument(own.symbol) for own in config.instruments]
     among: dict[KeyPath, Any] = {(*at, "zone"): None, (*at, "symbols"): None, **{(*at, "params", k): v for k, v in s.params.items()}}
     try:
-        with _about(config, (*at, "path" if s.path else "type"), among): return make_source(s.type, **told)
-    except (TypeError, ValueError, AttributeError) as error: # of a class that was told something of another type
+        with _about(config, (*at, "path" if s.path and s.type in SOURCES else "type"), among): return make_source(s.type, **told)
+    except (TypeError, ValueError, AttributeError, OSError) as error: # of a class that was told what it cannot take
         raise refusal(config, (*at, *(["params", *list(s.params)[:1]] if s.params else ["type"])),
                       f"a {s.type} source cannot be made of this ({error}); give what its page says.") from None
 
