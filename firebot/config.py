@@ -182,6 +182,9 @@ def redact(
 class Secret:
     "Text with environment variables in it, which never shows them"
     __slots__ = ("template", "_value", "missing")
+    template: str # As written
+    _value: str | None
+    missing: str | None # What is wrong with a variable of it, as a sentence
 
     def __init__(
         self,
@@ -192,7 +195,7 @@ class Secret:
             raise ConfigError(f"{wrong} names no environment variable; write ${{NAME}} with letters, digits and _.")
         known, names = os.environ if environ is None else environ, _VARIABLE.findall(template)
         self.template = template
-        self.missing = next((why for name in names if (why := _unfit(name, known))), None) # What is wrong, as a sentence
+        self.missing = next((why for name in names if (why := _unfit(name, known))), None)
         self._value = None if self.missing else _VARIABLE.sub(lambda m: known[m[1]], template)
         for name in names: _remember(name, known.get(name, ""))
 
