@@ -26,7 +26,7 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, TextIO
 
-from .config import Secret, redact
+from .config import redact
 from .models import ConfigError
 
 # %% ../nbs/04_logs.ipynb #one-line
