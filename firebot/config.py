@@ -4,24 +4,28 @@
 
 # %% auto #0
 __all__ = ['KeyPath', 'Exact', 'Positive', 'Cost', 'Percent', 'Name', 'ClassName', 'Symbol', 'Currency', 'Zone', 'Label', 'Day',
-           'Text', 'Parameters', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Document', 'read_yaml', 'Secret', 'reveal',
-           'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig', 'AssetConfig', 'PortfolioConfig', 'CommissionConfig',
-           'ExecutionConfig', 'SizingConfig', 'RiskConfig', 'RunConfig', 'InstrumentConfig', 'InfluxConfig',
-           'MetricsConfig', 'ParallelConfig', 'EnsembleConfig', 'TaxConfig', 'Config', 'Problem', 'load_config',
-           'config_from_blocks', 'dump_config', 'unsupported', 'workspace', 'Settings', 'settings']
+           'Text', 'Parameters', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Origin', 'Document', 'read_yaml', 'redact',
+           'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig', 'AssetConfig', 'PortfolioConfig',
+           'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'RiskConfig', 'RunConfig', 'InstrumentConfig',
+           'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'EnsembleConfig', 'TaxConfig', 'Config', 'Problem',
+           'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks', 'dump_config', 'unsupported', 'workspace',
+           'Settings', 'settings']
 
 # %% ../nbs/01_config.ipynb #imports
 import configparser
 import difflib
+import html
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args
+from urllib.parse import quote, quote_plus, unquote
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import (
@@ -31,6 +35,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
 )
@@ -60,20 +65,25 @@ def scalar(
 KeyPath = tuple[str | int, ...]
 
 def key_path(path: KeyPath) -> str:
-    "A key path as people write it."
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    "A key path as people write it; a key that is no plain word in quotes."
+    return "".join(f".{part}" if re.fullmatch(r"[\w-]+", str(part)) and isinstance(part, str) else f"[{part!r}]" for part in path).lstrip(".")
 
-@dataclass
-class Document:
-    "A configuration as read, before the schema has seen it"
-    name: str # File name, for messages
-    tree: dict[str, Any] # Blocks
-    places: dict[KeyPath, str] # Where each key stands: `line 7`, or `--set`
+@dataclass(eq=False)
+class Origin:
+    "Where keys stand; no part of what they say, so any two are equal"
+    name: str = "configuration" # File name, for messages
+    places: dict[KeyPath, str] = field(default_factory=dict) # Where each key stands: `line 7`, or `--set`
 
     def where(self, path: KeyPath) -> str:
         "The place of `path` or of its nearest parent, ready to begin a sentence."
         while path and path not in self.places: path = path[:-1]
         return ", ".join(filter(None, [self.name, self.places.get(path)])) + ": "
+    def __eq__(self, other: object) -> bool: return isinstance(other, Origin)
+
+@dataclass(eq=False)
+class Document(Origin):
+    "A configuration as read, before the schema has seen it"
+    tree: dict[str, Any] = field(default_factory=dict) # Blocks
 
 # %% ../nbs/01_config.ipynb #build
 _DEPTH = 20
@@ -126,7 +136,7 @@ def read_yaml(
     name: str = "configuration", # What to call it in messages
 ) -> Document:
     "Read one strict YAML document; `ConfigError` names the line of what is not accepted."
-    doc, begun = Document(name, {}, {}), False
+    doc, begun = Document(name), False
     if len(text) > _LIMIT: raise ConfigError(f"{name} has {len(text):,} characters; keep it to {_LIMIT:,}.")
     try:
         for event in (events := yaml.parse(text, Loader=yaml.SafeLoader)):
@@ -146,41 +156,75 @@ def _syntax(error: Exception, text: str, name: str) -> str:
     where = f"{name}, line {line}" if line else name
     return f"{where}: not readable as YAML ({why}); mend the line, or the one before it."
 
+# %% ../nbs/01_config.ipynb #redact
+_spellings: dict[str, str] = {} # Each spelling of each value -> `${NAME}`
+_finder: list[re.Pattern[str]] = [] # Finds them all, the longest first; made when it is needed
+
+def _remember(name: str, value: str) -> None:
+    "From now on `redact` knows `value`, and the password in it if it is an address."
+    password = re.search(r"://[^/\s:]*:([^/\s]*)@", value)
+    for text in {value, *((password[1], unquote(password[1])) if password else ())}:
+        if len(text) < 4: continue
+        dumped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], html.escape(text)}
+        for spelling in {text, quote(text, errors="replace"), quote(text, "", errors="replace"), quote_plus(text, errors="replace")} | dumped:
+            if spelling not in _spellings: _finder.clear()
+            _spellings[spelling] = f"${{{name}}}"
+
+def redact(
+    text: str,
+) -> str:
+    "`text` with `${NAME}` where a value of the environment stood."
+    if not _spellings: return text
+    if not _finder: _finder.append(re.compile("|".join(map(re.escape, sorted(_spellings, key=len, reverse=True)))))
+    return _finder[0].sub(lambda m: _spellings[m[0]], text)
+
 # %% ../nbs/01_config.ipynb #secret
 class Secret:
     "Text with environment variables in it, which never shows them"
-    __slots__ = ("template", "_value")
+    __slots__ = ("template", "_value", "missing")
+    template: str # As written
+    _value: str | None
+    missing: str | None # What is wrong with a variable of it, as a sentence
 
     def __init__(
         self,
         template: str, # Text with `${NAME}` in it
         environ: Mapping[str, str] | None = None, # The process's own environment if not given
     ):
-        known = os.environ if environ is None else environ
-        self.template, self._value = template, re.sub(r"\$\{[^}]*\}?", lambda m: _variable(m[0], known), template)
+        if wrong := next((w for w in re.findall(r"\$\{[^}]*\}?", template) if not _VARIABLE.fullmatch(w)), None):
+            raise ConfigError(f"{wrong} names no environment variable; write ${{NAME}} with letters, digits and _.")
+        known, names = os.environ if environ is None else environ, _VARIABLE.findall(template)
+        self.template = template
+        self.missing = next((why for name in names if (why := _unfit(name, known))), None)
+        self._value = None if self.missing else _VARIABLE.sub(lambda m: known[m[1]], template)
+        for name in names: _remember(name, known.get(name, ""))
 
     def __repr__(self) -> str: return "***"
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and (self.template, self._value) == (other.template, other._value)
     def __hash__(self) -> int: return hash(self.template)
+    def __copy__(self) -> "Secret": return self
+    def __deepcopy__(self, memo: Any) -> "Secret": return self
     def __reduce__(self) -> tuple[Any, ...]: return Secret, (self.template,)
 
-def _variable(written: str, environ: Mapping[str, str]) -> str:
-    name = written[2:-1]
-    if not re.fullmatch(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", written):
-        raise ConfigError(f"{written} names no environment variable; write ${{NAME}} with letters, digits and _.")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+def _unfit(name: str, environ: Mapping[str, str]) -> str | None:
+    "Why the variable `name` cannot be used, if it cannot."
     if not (value := environ.get(name, "")):
         what = "empty" if name in environ else "not set"
-        raise ConfigError(f"the environment variable {name} is {what}; set it before the run.")
-    if value.isprintable(): return value
-    raise ConfigError(f"the environment variable {name} holds an unprintable character; set it to plain text.")
+        return f"the environment variable {name} is {what}; set it before the run."
+    if value.isprintable(): return None
+    return f"the environment variable {name} holds an unprintable character; set it to plain text."
 
 # %% ../nbs/01_config.ipynb #reveal
 def reveal(
     value: Any, # A text, a `Secret`, or lists and dicts of them
 ) -> Any:
-    "`value` with its secrets in clear, for the moment of use."
-    if isinstance(value, Secret): return value._value
+    "`value` with its secrets in clear, for the moment of use; `ConfigError` for a variable that is not set."
+    if isinstance(value, Secret):
+        if value.missing: raise ConfigError(value.missing)
+        return value._value
     if isinstance(value, dict): return {k: reveal(v) for k, v in value.items()}
     return [reveal(v) for v in value] if isinstance(value, list) else value
 
@@ -223,7 +267,11 @@ Name = Annotated[str, _like(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", "a name of letters,
 ClassName = Annotated[str, _like(r"(?a)[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "like firebot.strategies.MomentumStrategy")]
 Symbol = Annotated[str, _like(r"[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,31}", "a ticker such as IBM, BRK.B or ^GSPC")]
 Currency = Annotated[str, _like("[A-Z]{3}", "a currency code of three capital letters, such as USD")]
-Zone = Annotated[str, _like(r"[A-Za-z_]+(/[A-Za-z0-9_+-]+)*", "an IANA time zone, such as America/New_York")]
+def _zone(text: str) -> str:
+    try: return ZoneInfo(text).key
+    except (KeyError, ValueError, OSError): raise _no("it must be an IANA time zone, such as America/New_York") from None
+
+Zone = Annotated[str, _like(r"[A-Za-z_]+(/[A-Za-z0-9_+-]+)*", "an IANA time zone, such as America/New_York"), AfterValidator(_zone)]
 Label = Annotated[str, _like(r"[^\s$]([^$]{0,62}[^\s$])?", "1 to 64 characters, without $ or spaces at the ends")]
 
 # %% ../nbs/01_config.ipynb #day
@@ -269,11 +317,12 @@ class AppConfig(Block):
 
 class SourceConfig(Block):
     "Where bars come from"
-    type: Name = Field(examples=["sample"]) # Looked up among the sources: `sample`, `csv`, `parquet`
+    type: Name = Field(examples=["sample"]) # Looked up among the sources: sample, csv, parquet, ...
     name: Name | None = None # What assets call it; its type if left out
     path: Text | None = None # Folder or file, relative to the workspace
     symbols: Annotated[tuple[Symbol, ...], _list(1)] | None = None # All it has if left out
     zone: Zone | None = None # IANA zone of times in its files that do not say theirs
+    params: Parameters = {} # What else a source of this type can be told
 
 class StrategyConfig(Block):
     "One strategy under its own name"
@@ -339,7 +388,7 @@ class InstrumentConfig(Block):
     "What sets a symbol apart from a plain US share"
     symbol: Symbol = Field(examples=["IBM"])
     exchange: Annotated[str, _one_of(*EXCHANGES)] = "XNYS"
-    calendar: Label | None = None # The exchange's if left out
+    calendar: Annotated[str, _one_of(*EXCHANGES)] | None = None # The exchange's if left out
     sector: Label | None = None
     currency: Currency | None = None # The portfolio's if left out
     asset_class: Annotated[str, _one_of(*(a.value for a in AssetClass))] = "equity"
@@ -394,6 +443,7 @@ class Config(Block):
     tax: TaxConfig | None = None
     metrics: MetricsConfig = MetricsConfig()
     parallel: ParallelConfig = ParallelConfig()
+    _origin: Origin = PrivateAttr(default_factory=Origin)
 
     def instrument(self, symbol: str) -> Instrument:
         "The record of `symbol`: as configured, or a plain US share."
@@ -403,7 +453,7 @@ class Config(Block):
 
 # %% ../nbs/01_config.ipynb #problem
 _LOGIN = re.compile(r"://[^/\s]*:[^/\s]*@")
-_CREDENTIAL = re.compile(r"(^|.*_)(token|secret|password|passwd|api_?key|credentials?)", re.IGNORECASE)
+_CREDENTIAL = re.compile(r"(^|.*[_-])(token|secret|passw(or)?d|passphrase|pwd|(api|access|secret|private)[_-]?key|credentials?)", re.I)
 
 @dataclass(frozen=True)
 class Problem:
@@ -506,6 +556,9 @@ def _check_sources(c: Config) -> Iterator[Problem]:
             yield Problem(path, "is missing", f"add it, such as path: ./data/{s.type}.")
         if s.type == "sample" and s.path is not None:
             yield Problem(path, _is(path, s.path), "the sample has no path; remove the key.")
+        for key in sorted(_keys(SourceConfig) & s.params.keys()):
+            here = ("data_sources", i, "params", key)
+            yield Problem(here, _is(here, s.params[key]), f"it belongs beside params; write data_sources[{i}].{key}.")
 
 def _check_assets(c: Config) -> Iterator[Problem]:
     known = [s.name or s.type for s in c.data_sources]
@@ -549,11 +602,12 @@ def _tree(value: Any) -> Any:
         return {key: _tree(v) for key, (_, v) in zip(_keys(type(value)), value, strict=True) if v is not None}
     return [_tree(v) for v in value] if isinstance(value, tuple) else value
 
-def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+def _leaves(value: Any, path: KeyPath = (), upto: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    "What stands at each path, down to the leaves, or to `upto` if that is a block."
     rows: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if rows is None: yield path, value
+    if rows is None or path and path == upto: yield path, value
     else:
-        for key, v in rows: yield from _leaves(v, (*path, key))
+        for key, v in rows: yield from _leaves(v, (*path, key), upto)
 
 def _check_secrets(c: Config) -> Iterator[Problem]:
     for path, value in _leaves(_tree(c)):
@@ -561,16 +615,59 @@ def _check_secrets(c: Config) -> Iterator[Problem]:
         if any(_CREDENTIAL.fullmatch(str(p)) for p in path) or _LOGIN.search(str(value)):
             yield Problem(path, "is ***", "credentials stay in the environment; set a variable and write ${NAME} here.")
 
+# %% ../nbs/01_config.ipynb #check-environment
+def _unset(c: Config) -> Iterator[tuple[KeyPath, Secret, bool]]: # With whether this run needs it
+    for path, value in _leaves(_tree(c)):
+        if not isinstance(value, Secret) or not value.missing: continue
+        off = path[0] == "strategies" and not c.strategies[int(path[1])].enabled
+        yield path, value, not off and (path[0] != "metrics" or _exports(c))
+
+def _exports(c: Config) -> bool: return c.metrics.export_to == "influxdb" and "metrics.export_to" not in NOT_YET["warn"]
+
+def _check_environment(c: Config) -> Iterator[Problem]:
+    for path, value, needed in _unset(c):
+        if needed: yield Problem(path, _is(path, value.template), str(value.missing))
+
+def unset(
+    config: Config,
+) -> list[str]:
+    "The variables that are not set and that this run does not need, as sentences."
+    return [f"{key_path(path)}: {value.missing}" for path, value, needed in _unset(config) if not needed]
+
 CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_run, _check_names, _check_strategies, _check_sources, _check_assets, _check_commission, _check_currency,
-    _check_sizing, _check_secrets)
+    _check_sizing, _check_secrets, _check_environment)
 
 # %% ../nbs/01_config.ipynb #validate
 def _validate(doc: Document, environ: Mapping[str, str] | None) -> Config:
     try: config = Config.model_validate(doc.tree, context={"environ": environ})
     except ValidationError as error: _refuse(doc, _problems(error))
     if problems := [p for check in CHECKS for p in check(config)]: _refuse(doc, problems)
+    config._origin = Origin(doc.name, doc.places)
     return config
+
+# %% ../nbs/01_config.ipynb #later
+_BEGINS = re.compile(r"([a-z_]+)((?:\.[\w-]+|\[\d+\])+)?(?= is )")
+
+def placed(
+    config: Config,
+    says: str, # A sentence, which may begin with a key path: `execution.fill_model is ...`
+) -> str:
+    "The sentence behind the file and line of the key it begins with."
+    found = _BEGINS.match(says)
+    if not found or found[1] not in Config.model_fields: return says
+    return config._origin.where(tuple(int(p) if p.isdigit() else p for p in re.findall(r"[\w-]+", found[0]))) + says
+
+def refusal(
+    config: Config,
+    path: KeyPath,
+    says: str, # Why not and what to write instead
+) -> ConfigError:
+    "What is wrong with the value at `path`, as an error to raise."
+    if says.startswith(f"{key_path(path)} is "): return ConfigError(placed(config, says))
+    value = dict(_leaves(_tree(config), (), path)).get(path)
+    says = says[:1].lower() + says[1:] if says[:2].istitle() else says
+    return ConfigError(f"{config._origin.where(path)}{key_path(path)} {'is missing' if value is None else _is(path, value)}; {says}")
 
 # %% ../nbs/01_config.ipynb #override
 def _value(word: str, name: str) -> Any:
@@ -651,7 +748,7 @@ def config_from_blocks(
     name: str = "configuration", # What to call it in messages
 ) -> Config:
     "Validate blocks that somebody else has parsed: the same rules, without lines."
-    return _validate(Document(name, _plain(blocks, (), name), {}), environ)
+    return _validate(Document(name, {}, _plain(blocks, (), name)), environ)
 
 # %% ../nbs/01_config.ipynb #dump
 def _flow(value: Any) -> str:
@@ -683,7 +780,7 @@ def dump_config(config: Config) -> str:
 NOT_YET: dict[str, dict[str, Any]] = {
     "refuse": {"risk.max_position_size_pct": None, "risk.max_drawdown_pct": None, "risk.max_daily_loss_pct": None,
                "risk.auto_disable_on_breach": False, "execution.allow_short": False, "ensemble": None, "tax": None},
-    "warn": {"metrics.export_to": None, "parallel.enabled": False, "app.log_level": None}}
+    "warn": {"metrics.export_to": None, "parallel.enabled": False}}
 
 def unsupported(config: Config) -> tuple[list[str], list[str]]: # Reasons to refuse the run, and warnings
     "What `config` asks for that this version cannot do, as sentences."
@@ -725,7 +822,7 @@ class Settings:
 
 # %% ../nbs/01_config.ipynb #settings
 _DEFAULTS = {"data": "data", "reports": "reports", "models": "models", "store": "sqlite:///data/firebot.sqlite",
-             "port": "8866", "log_level": "INFO"}
+             "port": "8866", "log_level": "WARNING"}
 _IN_APP = {"data": "data_dir", "models": "model_dir", "log_level": "log_level"}
 
 def _ini(path: Path) -> dict[str, str]:
@@ -750,7 +847,7 @@ def _setting(
     "The first place that says something of `key`, and what it says."
     name = f"FIREBOT_{key.upper()}"
     places = ((f"--{key.replace('_', '-')}", given.get(key)),
-              (name, Secret(f"${{{name}}}", environ) if environ.get(name) else None),
+              (name, Secret(f"${{{name}}}", environ) if key == "store" and environ.get(name) else environ.get(name)),
               (f"app.{_IN_APP.get(key)}", getattr(app, _IN_APP[key]) if key in _IN_APP else None),
               (f"settings.ini, {key}", ini.get(key)),
               (key, _DEFAULTS[key]))

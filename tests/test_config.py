@@ -321,11 +321,12 @@ BAD: list[tuple[str, Callable[[str], str], tuple[str, ...]]] = [
     ("compact day", change("end: 2012-12-31", "end: 20121231"), ("run.end is 20121231", "YYYY-MM-DD")),
     ("year of three digits", change("end: 2012-12-31", "end: 0212-12-31"), ("run.end is '0212-12-31'", "YYYY-MM-DD")),
     # the environment
-    ("unset variable", change("${INFLUXDB_TOKEN}", "${NO_SUCH_TOKEN}"),
-     ("metrics.influxdb.token", "NO_SUCH_TOKEN is not set", "set it")),
-    ("empty variable", change("${INFLUXDB_TOKEN}", "${EMPTY}"), ("metrics.influxdb.token", "EMPTY is empty", "set it")),
-    ("variable of two lines", change("${INFLUXDB_TOKEN}", "${LINES}"),
-     ("metrics.influxdb.token", "LINES", "plain text")),
+    ("unset variable", change("- type: sample", '- {type: csv, name: sample, path: "${NO_SUCH}/x"}'),
+     ("line 2: data_sources[0].path is '${NO_SUCH}/x'", "NO_SUCH is not set", "set it")),
+    ("empty variable", change("- type: sample", '- {type: csv, name: sample, path: "${EMPTY}"}'),
+     ("data_sources[0].path", "EMPTY is empty", "set it")),
+    ("variable of two lines", change("- type: sample", '- {type: csv, name: sample, path: "${LINES}"}'),
+     ("data_sources[0].path", "LINES", "plain text")),
     ("nameless variable", change("${INFLUXDB_TOKEN}", "${}"), ("metrics.influxdb.token", "${} names no", "${NAME}")),
     ("variable with a default", change("${INFLUXDB_TOKEN}", "${TOKEN:-x}"),
      ("metrics.influxdb.token", "names no environment variable")),
@@ -841,16 +842,16 @@ def test_the_workspace_is_the_nearest_folder_with_settings(tmp_path: Path) -> No
 def test_the_nearest_place_wins(tmp_path: Path) -> None:
     ini, app, env, given = (
         "[firebot]\ndata = ini\nlog_level = ERROR\n",
-        "app: {data_dir: app, log_level: WARNING}\n",
+        "app: {data_dir: app, log_level: DEBUG}\n",
         {"FIREBOT_DATA": "env"},
         "given",
     )
     read = lambda **kw: module.settings(tmp_path, **{"environ": {}, **kw})  # noqa: E731
-    assert read().data == tmp_path / "data" and read().log_level == "INFO"
+    assert read().data == tmp_path / "data" and read().log_level == "WARNING"
     (tmp_path / "settings.ini").write_text(ini)
     assert read().data == tmp_path / "ini" and read().log_level == "ERROR"
     c = load_config(MINIMAL + app)
-    assert read(config=c).data == tmp_path / "app" and read(config=c).log_level == "WARNING"
+    assert read(config=c).data == tmp_path / "app" and read(config=c).log_level == "DEBUG"
     assert read(config=c, environ=env).data == tmp_path / "env"
     assert read(config=c, environ=env, data=given).data == tmp_path / "given"
     assert read(config=c, environ={"FIREBOT_DATA": ""}, data=None).data == tmp_path / "app"
