@@ -25,18 +25,19 @@ import numpy as np
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
 from .compiled import source_digest
 from .config import Config, config_from_blocks, dump_config, read_yaml, reveal, settings
-from .engine import Result, Seat, Setup, make_window, plain, to_events
+from .engine import Result, Seat, Setup, make_window, plain, stepwise, to_events
 from .engine import backtest as simulate
 from .feed import Panel, make_panel, row_days
 from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .metrics import money, periods_per_year, summary
-from .models import EXCHANGES, Bars, ConfigError, DataError, Instrument, RunError, from_ns
+from .models import EXCHANGES, Bars, ConfigError, DataError, Instrument, RunError, Signal, from_ns
 from .money import from_int
 from .portfolio import DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
+from .rules import make_strategy
 from .sources import make_source
-from .strategies import Strategy, batch_signals, make_strategy
+from .strategies import Strategy, StreamRunner, batch_signals, fresh, groups
 
 # %% ../nbs/63_runs.ipynb #job
 @dataclass(frozen=True, eq=False)
@@ -111,6 +112,7 @@ def make_job(
     panel = make_panel(bars, instruments, [a for s in symbols for a in assets[s].actions(s)])
     if run.benchmark and run.benchmark not in symbols:
         raise ConfigError(f"run.benchmark is {run.benchmark!r}, which is not among the traded symbols {', '.join(symbols)}; choose one of them.")
+    for s in strategies: groups(s, panel.symbols) # refuses a symbol that is not there
     hours = {(x.zone, x.opens, x.closes) for x in (EXCHANGES[i.exchange] for i in instruments)}
     if len(hours) > 1:
         raise ConfigError(f"{', '.join(f'{i.symbol} ({i.exchange})' for i in instruments)} keep different hours, and a year of such bars has no "
@@ -173,15 +175,24 @@ def inputs(job: Job) -> dict[str, Any]:
                 book=sha(book().read_bytes()), lock=_lock_digest(), seed=job.config.run.seed, python=platform.python_version(),
                 packages={p: version(p) for p in PACKAGES})
 
+# %% ../nbs/63_runs.ipynb #signals
+def _simulated(job: Job, records: Mapping[str, list[Signal]]) -> Result:
+    "The kernel over the strategies' signals, which `records` take."
+    def formed(s: Strategy) -> np.ndarray: return batch_signals(s, job.panel, records[s.strategy_id])
+    if not any(s.hears_fills for s in job.strategies): return simulate(job.panel, {s.strategy_id: formed(s) for s in job.strategies}, job.setup)
+    width = len(job.panel.symbols)
+    signals = {s.strategy_id: StreamRunner(fresh(s), width) if s.hears_fills else formed(s) for s in job.strategies}
+    return stepwise(job.panel, signals, job.setup, records)
+
 # %% ../nbs/63_runs.ipynb #execute
 def execute(job: Job) -> Outcome:
     "Run `job`; the same job gives the same outcome."
-    signals = {s.strategy_id: batch_signals(s, job.panel) for s in job.strategies}
-    result = simulate(job.panel, signals, job.setup)
+    records: dict[str, list[Signal]] = {s.strategy_id: [] for s in job.strategies}
+    result = _simulated(job, records)
     put_in = inputs(job)
     session = dict(inputs=sha(canonical(put_in)), config=put_in["config"], bars=put_in["bars"], seed=put_in["seed"], profile=job.setup.profile.name,
-                   strategies=list(signals), symbols=list(job.panel.symbols))
-    events = tuple(to_events(result.events, job.setup, session, began=int(job.panel.start[0])))
+                   strategies=list(records), symbols=list(job.panel.symbols))
+    events = tuple(to_events(result.events, job.setup, session, began=int(job.panel.start[0]), records=records))
     kernel, folded = from_int(result.state.cash[0], job.setup.cash_scale), fold(events).cash
     if kernel != folded: raise RunError(f"the journal folds to {folded} of cash, the kernel holds {kernel}; this is a defect of FireBot.")
     return Outcome(job, result, _benchmark(job), events)
