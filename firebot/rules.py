@@ -269,7 +269,7 @@ class RuleStrategy(Strategy):
     ) -> dict[str, np.ndarray]: # bool [T, S] by the rule's name
         "Where each rule that is switched on fires."
         c, f = self.config, features
-        fired = {}
+        fired: dict[str, np.ndarray] = {}
         if c["cross"]: fired |= {"cross above": crossed_above(f["fast"], f["slow"]), "cross below": crossed_above(f["slow"], f["fast"])}
         if c["rsi"] != "off": fired |= {"oversold": f["rsi"] < c["oversold"], "overbought": f["rsi"] > c["overbought"]}
         if c["volatility"]: fired["volatile"] = _moving(f["change"], c["volatility_window"])[1] > c["max_volatility"]

@@ -169,25 +169,25 @@ def _ready(strategy: Strategy, features: dict[str, np.ndarray]) -> np.ndarray: #
 def groups(
     strategy: Strategy,
     symbols: tuple[str, ...], # Of the panel
-) -> list[list[int]]: # Columns of the panel
-    "Which symbols `strategy` judges side by side."
+) -> np.ndarray: # int64 [groups, columns of the panel]
+    "Which symbols `strategy` judges side by side: a row for each of its groups."
     names = strategy.together
-    if not names: return [[s] for s in range(len(symbols))]
+    if not names: return np.arange(len(symbols))[:, None]
     if not strategy.vectorised or len(set(names)) < len(names):
         raise ConfigError(f"{strategy.strategy_id} judges {', '.join(names)} together; that needs `signals`, and each symbol once.")
     for name in names:
         if name not in symbols:
             raise ConfigError(f"{strategy.strategy_id} needs {name}, which is not among the traded symbols {', '.join(symbols)}; add it to assets.")
-    return [[symbols.index(name) for name in names]]
+    return np.array([[symbols.index(name) for name in names]])
 
-def _joint(strategy: Strategy, mask: np.ndarray, columns: list[int]) -> np.ndarray:
+def _joint(strategy: Strategy, mask: np.ndarray, columns: np.ndarray) -> np.ndarray:
     "`mask`; for symbols that are judged together, where all of `columns` are set."
     if not strategy.together: return mask
     out = np.zeros_like(mask)
     out[:, columns] = mask[:, columns].all(axis=1, keepdims=True)
     return out
 
-def _vectorised(strategy: Strategy, features: dict[str, np.ndarray], here: np.ndarray, columns: list[int]) -> np.ndarray:
+def _vectorised(strategy: Strategy, features: dict[str, np.ndarray], here: np.ndarray, columns: np.ndarray) -> np.ndarray:
     if not strategy.together and here.all(): return _whole(strategy, features)
     out = np.full(here.shape, np.nan)
     calendars, which = np.unique(here, axis=1, return_inverse=True)
@@ -240,11 +240,12 @@ def _record(strategy: Strategy, panel: Panel, t: int, s: int, value: float, feat
                   strategy.strategy_id, reasons)
 
 def _records(strategy: Strategy, values: np.ndarray, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray) -> list[Signal]:
-    before, of = strategy.window - 1, {}
+    before = strategy.window - 1
+    of: dict[int, tuple[np.ndarray, dict[str, np.ndarray]]] = {}
     for columns in groups(strategy, panel.symbols):
         rows = np.flatnonzero(here[:, columns[0]])
         nan, own = np.full((before, len(columns)), np.nan), np.ix_(rows, columns)
-        of |= dict.fromkeys(columns, (rows, {name: np.concatenate([nan, x[own]]) for name, x in features.items()}))
+        of |= dict.fromkeys(columns.tolist(), (rows, {name: np.concatenate([nan, x[own]]) for name, x in features.items()}))
     def past(t: int, s: int) -> dict[str, np.ndarray]:
         rows, padded = of[s]
         i = int(rows.searchsorted(t))
@@ -258,7 +259,7 @@ def batch_signals(
 ) -> np.ndarray: # float64 [T, S]: nan no opinion, 0 flat, else direction times confidence
     "What `strategy`, made anew, thinks at each bar of `panel`."
     if strategy.hears_fills: raise ConfigError(f"{strategy.strategy_id} waits for fills; run it bar by bar.")
-    strategy, columns = fresh(strategy), [s for group in groups(strategy, panel.symbols) for s in group]
+    strategy, columns = fresh(strategy), groups(strategy, panel.symbols).ravel()
     features, here = strategy.pipeline.transform(panel), ~np.isnan(panel.close)
     if not strategy.vectorised: return _per_bar(strategy, features, panel, here, _warm(features, here), records)
     here = _joint(strategy, here, columns)
@@ -276,6 +277,7 @@ class StreamRunner:
     ) -> None:
         self.strategy, self.features = strategy, strategy.pipeline.stream(symbols)
         shape = strategy.window, len(strategy.together) or symbols
+        self._columns: np.ndarray | None = None
         self._past = {name: np.full(shape, np.nan) for name in strategy.pipeline.get_feature_names()}
 
     def update(
@@ -284,12 +286,14 @@ class StreamRunner:
         records: list[Signal] | None = None, # Takes the signals as records too
     ) -> np.ndarray: # float64 [S], as a row of `batch_signals`
         "What the strategy thinks once `row` has ended."
-        strategy, columns = self.strategy, [s for group in groups(self.strategy, row.symbols) for s in group]
+        strategy = self.strategy
+        if self._columns is None: self._columns = groups(strategy, row.symbols).ravel()
         features = {name: x[None] for name, x in self.features.update(row).items()}
         here = ~np.isnan(row.close)
         if not strategy.vectorised: return _per_bar(strategy, features, row, here, _warm(features, here), records)[0]
-        out = self._last_row(features, here[0], columns)
-        for s in np.flatnonzero(~np.isnan(out)) if records is not None else ():
+        out = self._last_row(features, here[0], self._columns)
+        if records is None: return out
+        for s in np.flatnonzero(~np.isnan(out)).tolist():
             own = slice(None) if strategy.together else slice(s, s + 1)
             records.append(_record(strategy, row, 0, s, out[s], {name: x[:, own].copy() for name, x in self._past.items()}))
         return out
@@ -303,13 +307,13 @@ class StreamRunner:
         self.strategy._fill = fill
         self.strategy.on_fill(order)
 
-    def _last_row(self, features: dict[str, np.ndarray], here: np.ndarray, columns: list[int]) -> np.ndarray:
+    def _last_row(self, features: dict[str, np.ndarray], here: np.ndarray, columns: np.ndarray) -> np.ndarray:
         own, out = here[columns], np.full(len(here), np.nan)
         if self.strategy.together: own[:] = own.all()
         if not own.any(): return out
         for name, x in self._past.items(): x[:, own] = np.concatenate([x[1:], features[name][:, columns]])[:, own]
         past = {name: x[:, own] for name, x in self._past.items()}
-        out[np.array(columns)[own]] = np.where(_ready(self.strategy, past), _opinions(self.strategy, past), np.nan)[-1]
+        out[columns[own]] = np.where(_ready(self.strategy, past), _opinions(self.strategy, past), np.nan)[-1]
         return out
 
     def state(self) -> dict[str, Any]: # Fit for JSON
