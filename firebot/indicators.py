@@ -6,16 +6,20 @@
 __all__ = ['V', 'WINDOW', 'SECOND', 'THIRD', 'SEEN', 'PLACE', 'TOTAL', 'HIGH', 'LOW', 'LIMIT', 'GAIN', 'GAIN2', 'GAIN3', 'A', 'B',
            'C', 'D', 'E', 'F', 'INTS', 'FLOATS', 'NOTHING', 'Inputs', 'LAST', 'SMA', 'SUM', 'EMA', 'RSI', 'RETURNS',
            'LOG_RETURNS', 'CHANGE', 'MACD', 'STD', 'ZSCORE', 'BOLLINGER', 'VOLATILITY', 'SKEW', 'MAX', 'MIN',
-           'TRUE_RANGE', 'ATR', 'ADX', 'STOCHASTIC', 'OBV', 'Blank', 'INDICATORS', 'Param', 'lookup', 'check_params',
-           'run', 'Indicator', 'find', 'table', 'refusal', 'inputs', 'all_outputs', 'indicator', 'sma', 'ema', 'rsi',
-           'atr', 'obv', 'Macd', 'Bollinger', 'Adx', 'Stochastic', 'macd', 'bollinger', 'adx', 'stochastic', 'Stream']
+           'TRUE_RANGE', 'ATR', 'ADX', 'STOCHASTIC', 'OBV', 'Blank', 'INDICATORS', 'TOLERANCE', 'Param', 'lookup',
+           'check_params', 'run', 'Indicator', 'Other', 'find', 'table', 'refusal', 'inputs', 'all_outputs',
+           'indicator', 'sma', 'ema', 'rsi', 'atr', 'obv', 'Macd', 'Bollinger', 'Adx', 'Stochastic', 'macd',
+           'bollinger', 'adx', 'stochastic', 'Stream']
 
 # %% ../nbs/20_indicators.ipynb #imports
 import difflib
+import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -539,13 +543,139 @@ INDICATORS: dict[str, Indicator] = {i.name: i for i in (
               _BARS, ("k", "d")),
     Indicator("obv", OBV, {}, lambda: 0, lambda: ((), (_LARGE,), 0, 0), ("close", "volume")))}
 
+# %% ../nbs/20_indicators.ipynb #other-library
+def _library() -> Any:
+    "pandas-ta, where it is installed."
+    try: import pandas_ta_classic
+    except ImportError: raise ConfigError("Indicators named ta.* need the package pandas-ta-classic; "
+                                          "install it with: pip install 'firebot[ta]'") from None
+    return pandas_ta_classic
+
+_COLUMNS = {"open_": "open", "open": "open", "high": "high", "low": "low", "close": "close", "volume": "volume"}
+_SETTINGS = re.compile(r"kwargs\.(?:pop|get|setdefault)\(\s*['\"](\w+)['\"]")
+
+@cache
+def _known(function: Callable) -> tuple[list[str], set[str]]:
+    "Columns that a function of pandas-ta takes, and names of its settings."
+    given = list(inspect.signature(function).parameters.values())
+    columns = [p.name for p in given if p.name in _COLUMNS]
+    named = {p.name for p in given if p.name not in _COLUMNS and p.kind != p.VAR_KEYWORD}
+    return columns, named | set(_SETTINGS.findall(inspect.getsource(function)))
+
+# %% ../nbs/20_indicators.ipynb #other-run
+def _ta(function: str, output: str, x: np.ndarray, params: Mapping[str, Any]) -> np.ndarray:
+    "The line `output` of a function of pandas-ta over the columns `x` [C, T]; all nan where it gives none."
+    import pandas as pd
+    library = _library()
+    call, installed = getattr(library, function), library.Imports["talib"]
+    columns, settings = _known(call)
+    never = {"talib": False} if "talib" in settings else {}
+    library.Imports["talib"] = False
+    try: got = call(*[pd.Series(column) for column in x], **params, **never)
+    finally: library.Imports["talib"] = installed
+    if got is None: return np.full(x.shape[1], np.nan)
+    lines = got[0] if isinstance(got, tuple) else got
+    if isinstance(lines, pd.Series): lines = lines.to_frame()
+    names = {str(c): i for i, c in enumerate(lines.columns)} | {str(c).partition("_")[0]: i for i, c in enumerate(lines.columns)}
+    which = lookup(f"indicator ta.{function}: output", output, names) if output else 0
+    return lines.iloc[:, which].to_numpy(np.float64)
+
+# %% ../nbs/20_indicators.ipynb #probe
+_PROBE, _LONGEST, TOLERANCE = 3000, 2048, 1e-4
+
+@cache
+def _walk() -> dict[str, np.ndarray]:
+    "Bars to try indicators on."
+    rng = np.random.default_rng(7)
+    close = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.015, _PROBE))), 2)
+    open_ = np.round(close * np.exp(rng.normal(0, 0.005, _PROBE)), 2)
+    high, low = (np.round(f(open_, close) * (1 + sign * rng.random(_PROBE) / 50), 2)
+                 for f, sign in ((np.maximum, 1), (np.minimum, -1)))
+    return {"open": open_, "high": high, "low": low, "close": close, "volume": rng.integers(1000, 100_000, _PROBE).astype(float)}
+
+@cache
+def _adequate(function: str, output: str, inputs: tuple[str, ...], given: tuple[tuple[str, Any], ...], history: int) -> int:
+    "`history` if it is enough, else the shortest that is, or 0."
+    x, at = np.array([_walk()[c or "close"] for c in inputs]), [_PROBE - 1 - 61 * i for i in range(16)]
+    ta = partial(_ta, function, output, params=dict(given))
+    whole = ta(x)
+    size = float(np.nanmean(np.abs(whole))) if not np.isnan(whole).all() else math.nan
+    if not all(np.allclose(whole[t], ta(x[:, :t + 1])[-1], rtol=1e-9, atol=1e-9 * size, equal_nan=True) for t in at):
+        raise ConfigError(f"ta.{function}: its value of a bar changes when later bars arrive; it looks ahead and is of no use here.")
+    for n in [history] * (history > 0) + [2**i for i in range(4, 12)]:
+        if all(np.allclose(whole[t], ta(x[:, t + 1 - n:t + 1])[-1], rtol=0, atol=TOLERANCE * size, equal_nan=True) for t in at): return n
+    return 0
+
+# %% ../nbs/20_indicators.ipynb #other
+@dataclass(frozen=True)
+class Other:
+    "An indicator of pandas-ta, recomputed over the last bars each time"
+    name: str # `ta.cci`
+    function: str
+    output: str # First part of a column's name, or all of it; "" is the first column
+    inputs: tuple[str, ...]
+    settings: frozenset[str]
+    outputs = ("",)
+
+    def check(self, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        "`given` checked by a trial, with the `history` that it takes."
+        for key, value in given.items():
+            lookup(f"{where}: parameter", key, dict.fromkeys(["history", *sorted(self.settings - {"talib"})]))
+            if not isinstance(value, (bool, int, float, str)): raise ConfigError(f"{where}.{key} is {value!r}; give a number or text.")
+        own = {k: v for k, v in given.items() if k != "history"}
+        wanted = Param(0, 0, _LONGEST, "bars computed over").check(f"{where}.history", given.get("history", 0))
+        try: enough = _adequate(self.function, self.output, self.inputs, tuple(sorted(own.items())), wanted)
+        except ConfigError: raise
+        except Exception as e: raise ConfigError(f"{where}: pandas-ta cannot compute it from bars alone ({type(e).__name__}: {e}).") from e
+        if not enough: raise ConfigError(f"{where}: no window up to {_LONGEST:,} bars gives what all of history gives; "
+                                         "it depends on its first bar.")
+        if wanted and enough != wanted: raise ConfigError(f"{where}.history is {wanted}; it needs {enough} bars to agree with all of history.")
+        return own | {"history": enough}
+
+    def warmup(self, output: str = "", **params: Any) -> int: return params["history"] - 1
+
+    def value(
+        self,
+        x: np.ndarray, # [C, history]
+        params: Mapping[str, Any], # Complete
+    ) -> float: # At the last bar
+        "What it says of the last bar of a window."
+        return float(_ta(self.function, self.output, x, {k: v for k, v in params.items() if k != "history"})[-1])
+
+    def batch(
+        self,
+        x: Sequence[Any], # Its columns, [T] or [T, S]
+        params: Mapping[str, Any], # Complete
+    ) -> np.ndarray: # [1, T] or [1, T, S]
+        "The windows of all bars, one after the other."
+        tables, n = np.array([table(column) for column in x]), params["history"]
+        for a in tables:
+            if (np.abs(a) >= _LARGE).any(): raise refusal(self.name, a, _LARGE)
+        out = np.full(tables.shape[1:], np.nan)
+        for s in range(out.shape[1]):
+            rows = np.flatnonzero(~np.isnan(tables[:, :, s]).any(axis=0))
+            own = tables[:, rows, s]
+            for i in range(n, len(rows) + 1): out[rows[i - 1], s] = self.value(own[:, i - n:i], params)
+        return out.reshape(1, *np.shape(x[0]))
+
+@cache
+def _other(what: str, name: str) -> Other:
+    "The indicator of pandas-ta called `name`, `ta.cci` or `ta.macd.MACDh`."
+    library, (_, function, *output) = _library(), name.split(".", 2)
+    names = {n: getattr(library, n) for group in library.Category.values() for n in group if hasattr(library, n)}
+    columns, settings = _known(lookup(f"{what} ta:", function, names))
+    if not columns: raise ConfigError(f"{what} {name!r} takes no column of bars.")
+    taken = tuple(_COLUMNS[c] for c in columns)
+    return Other(f"ta.{function}", function, "".join(output), ("",) if len(taken) == 1 and taken != ("volume",) else taken, frozenset(settings))
+
 # %% ../nbs/20_indicators.ipynb #find
 def find(
     what: str, # Begins the refusal: `indicator`
     name: str, # `sma`, or with an output: `macd.histogram`
-) -> tuple[Indicator, int]: # And the number of the output
+) -> tuple[Indicator | Other, int]: # And the number of the output
     "The indicator of that name."
     kind, dot, output = str(name).partition(".")
+    if kind == "ta" and dot: return _other(what, name), 0
     spec = lookup(what, kind, INDICATORS)
     if dot: lookup(f"{what} {kind}: output", output, dict.fromkeys(spec.outputs))
     return spec, spec.outputs.index(output) if dot else 0
@@ -566,7 +696,7 @@ def refusal(name: str, x: np.ndarray, limit: float) -> DataError:
                      f"it must stay below {limit:.4g}: correct it, or give a smaller scale.")
 
 def inputs(
-    spec: Indicator,
+    spec: Indicator | Other,
     x: Sequence[Any], # As many as it takes
 ) -> Inputs: # Filled up with the first
     "The tables that `run` wants."
@@ -578,12 +708,13 @@ def inputs(
     return a, b, c, d
 
 def all_outputs(
-    spec: Indicator,
+    spec: Indicator | Other,
     x: Sequence[Any], # Its columns, [T] or [T, S]
     params: Mapping[str, Any], # Complete
 ) -> np.ndarray: # [outputs, T] or [outputs, T, S]
     "Everything that an indicator says about all of `x`."
     columns = inputs(spec, x)
+    if isinstance(spec, Other): return spec.batch(x, params)
     ints, floats = spec.blank(params, columns[0].shape[1])
     out = np.empty((len(spec.outputs), *columns[0].shape))
     try: run(spec.code, ints, floats, columns, out)
@@ -715,7 +846,9 @@ class Stream:
         name: str, # Key of `INDICATORS`, with an output after a dot if not the first
         **params: Any,
     ) -> None:
-        self.name, (self.spec, self.output) = name, find("indicator", name)
+        spec, self.output = find("indicator", name)
+        if isinstance(spec, Other): raise ConfigError(f"{name} has no state of its own; declare it as a feature.")
+        self.name, self.spec = name, spec
         self.params = self.spec.check(self.spec.name, params)
         self._ints, self._floats = self.spec.blank(self.params)
         self._out = np.empty((len(self.spec.outputs), 1, 1))
