@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from .compiled import compiled
 from .features import Declaration
@@ -49,28 +48,6 @@ def _ordered(
 def _leave(strategy: Strategy) -> Direction:
     "Where a rule goes that no longer wants to be long."
     return Direction.SHORT if strategy.config["allow_short"] else Direction.FLAT
-
-# %% ../nbs/26_rules.ipynb #windows
-@compiled
-def _moments(x: np.ndarray, window: int, mean: np.ndarray, deviation: np.ndarray) -> None:
-    "Fill `mean` and `deviation` [T, S] of the last `window` rows of `x`."
-    for t in range(window - 1, x.shape[0]):
-        for s in range(x.shape[1]):
-            total, squares = 0.0, 0.0
-            for i in range(t - window + 1, t + 1): total += x[i, s]
-            average = total / window
-            for i in range(t - window + 1, t + 1): squares += (x[i, s] - average) ** 2
-            mean[t, s], deviation[t, s] = average, np.sqrt(squares / window)
-
-def _moving(x: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]: # [T, S] each
-    mean, deviation = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
-    _moments(np.ascontiguousarray(x), window, mean, deviation)
-    return mean, deviation
-
-def _highest(x: np.ndarray, window: int) -> np.ndarray: # [T, S]
-    out = np.full(x.shape, np.nan)
-    if len(x) >= window: out[window - 1:] = sliding_window_view(x, window, axis=0).max(axis=-1)
-    return out
 
 # %% ../nbs/26_rules.ipynb #momentum
 @register
@@ -130,29 +107,24 @@ class MeanReversionStrategy(Strategy):
     params = {"lookback_window": Param(20, 2, 100_000, "bars in the mean"),
               "entry": Param(2.0, 0, 100, "standard deviations from the mean to enter at"),
               "exit": Param(0.0, 0, 100, "standard deviations from the mean to leave at"), **SHORT}
+    window = 2
 
     def __init__(self, strategy_id: str, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(strategy_id, config)
         _ordered(self, "exit", "entry")
-        self.window = self.config["lookback_window"] + 1
 
-    def features(self) -> Mapping[str, Declaration]: return {"price": ("last",)}
-
-    def _scores(self, features: dict[str, np.ndarray]) -> np.ndarray: # [T, S]; nan where nothing moved
-        mean, deviation = _moving(features["price"], self.config["lookback_window"])
-        return (features["price"] - mean) / np.where(deviation > 0, deviation, np.nan)
+    def features(self) -> Mapping[str, Declaration]:
+        return {"price": ("last",), "z": ("zscore", {"window": self.config["lookback_window"], "ddof": 0})}
 
     def signals(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        return _reverting(self._scores(features), self.config["entry"], self.config["exit"], self.config["allow_short"])
-
-    def details(self, features: dict[str, np.ndarray]) -> dict[str, Any]:
-        return {"price": features["price"][-1, 0], "z": self._scores(features)[-1, 0]}
+        return _reverting(features["z"], self.config["entry"], self.config["exit"], self.config["allow_short"])
 
 # %% ../nbs/26_rules.ipynb #breakout
 @register
 class BreakoutStrategy(Strategy):
     "Long above the channel of the previous bars, flat below the shorter one"
     params = {"entry_window": _bars(20, "bars whose high is to be exceeded"), "exit_window": _bars(10, "bars whose low ends it"), **SHORT}
+    window = 2
 
     def __init__(self, strategy_id: str, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(strategy_id, config)
@@ -160,21 +132,17 @@ class BreakoutStrategy(Strategy):
         entry, exit_ = self.config["entry_window"], self.config["exit_window"]
         if self.config["allow_short"] and entry != exit_:
             raise ConfigError(f"{strategy_id}.exit_window is {exit_}; with allow_short a position is reversed, so it must be entry_window, {entry}.")
-        self.window = entry + 1
 
-    def features(self) -> Mapping[str, Declaration]: return {"price": ("last",), "high": ("last", {}, "high"), "low": ("last", {}, "low")}
-
-    def _channel(self, features: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]: # [T, S] of the bars before
-        entry, exit_ = self.config["entry_window"], self.config["exit_window"]
-        return shift(_highest(features["high"], entry)), shift(-_highest(-features["low"], exit_))
+    def features(self) -> Mapping[str, Declaration]:
+        return {"price": ("last",), "high": ("max", {"window": self.config["entry_window"]}, "high"),
+                "low": ("min", {"window": self.config["exit_window"]}, "low")}
 
     def signals(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        price, (high, low) = features["price"], self._channel(features)
+        price, high, low = features["price"], shift(features["high"]), shift(features["low"])
         return np.where(price > high, 1.0, np.where(price < low, float(_leave(self).value), np.nan))
 
     def details(self, features: dict[str, np.ndarray]) -> dict[str, Any]:
-        high, low = self._channel(features)
-        return {"price": features["price"][-1, 0], "high": high[-1, 0], "low": low[-1, 0]}
+        return {"price": features["price"][1, 0], "high": features["high"][0, 0], "low": features["low"][0, 0]}
 
 # %% ../nbs/26_rules.ipynb #spread
 @compiled
@@ -234,13 +202,14 @@ VOICES = {"signal": "speaks", "veto": "holds back", "off": "is not asked"}
 @register
 class RuleStrategy(Strategy):
     "Averages that cross and an index that is extreme, filtered by volatility and volume"
+    window = 2
     params = {"cross": Param(True, doc="whether the averages are asked"),
               "fast": Param("sma", doc="kind of the fast average: sma or ema"), "fast_window": _bars(20, "its bars"),
               "slow": Param("ema", doc="kind of the slow average: sma or ema"), "slow_window": _bars(50, "its bars"),
               "rsi": Param("signal", doc="`signal`, `veto` or `off`"), "rsi_window": Param(14, 2, 100_000, "bars in the index"),
               "oversold": Param(30.0, 0, 100, "index below which to buy"), "overbought": Param(70.0, 0, 100, "index above which to leave"),
               "volatility": Param(False, doc="whether calm is asked for"), "volatility_window": Param(20, 2, 100_000, "bars in it"),
-              "max_volatility": Param(0.03, 0, 1000, "standard deviation of a bar's return"),
+              "max_volatility": Param(0.03, 0, 1000, "deviation of the logarithmic return of a bar"),
               "volume": Param(False, doc="whether volume is asked for"), "volume_window": _bars(20, "bars in the average volume"),
               "min_volume": Param(1.0, 0, 1000, "times the average"), **SHORT}
 
@@ -251,7 +220,6 @@ class RuleStrategy(Strategy):
         _ordered(self, "fast_window", "slow_window")
         _ordered(self, "oversold", "overbought")
         if not c["cross"] and c["rsi"] != "signal": raise ConfigError(f"{strategy_id} has no rule that speaks; set cross to true or rsi to signal.")
-        self.window = max(2, c["volatility_window"] * c["volatility"])
 
     def features(self) -> Mapping[str, Declaration]:
         c = self.config
@@ -259,7 +227,7 @@ class RuleStrategy(Strategy):
             "price": (True, ("last",)),
             "fast": (c["cross"], (c["fast"], {"window": c["fast_window"]})), "slow": (c["cross"], (c["slow"], {"window": c["slow_window"]})),
             "rsi": (c["rsi"] != "off", ("rsi", {"window": c["rsi_window"]})),
-            "change": (c["volatility"], ("returns", {"window": 1})),
+            "volatility": (c["volatility"], ("volatility", {"window": c["volatility_window"], "periods": 1})),
             "volume": (c["volume"], ("last", {}, "volume")), "usual_volume": (c["volume"], ("sma", {"window": c["volume_window"]}, "volume"))}
         return {name: declaration for name, (on, declaration) in wanted.items() if on}
 
@@ -272,7 +240,7 @@ class RuleStrategy(Strategy):
         fired: dict[str, np.ndarray] = {}
         if c["cross"]: fired |= {"cross above": crossed_above(f["fast"], f["slow"]), "cross below": crossed_above(f["slow"], f["fast"])}
         if c["rsi"] != "off": fired |= {"oversold": f["rsi"] < c["oversold"], "overbought": f["rsi"] > c["overbought"]}
-        if c["volatility"]: fired["volatile"] = _moving(f["change"], c["volatility_window"])[1] > c["max_volatility"]
+        if c["volatility"]: fired["volatile"] = f["volatility"] > c["max_volatility"]
         if c["volume"]: fired["thin"] = f["volume"] < c["min_volume"] * f["usual_volume"]
         return fired
 
@@ -288,5 +256,4 @@ class RuleStrategy(Strategy):
 
     def details(self, features: dict[str, np.ndarray]) -> dict[str, Any]:
         fired = [name for name, where in self.rules(features).items() if where[-1, 0]]
-        calm = {"volatility": _moving(features["change"], self.config["volatility_window"])[1][-1, 0]} if self.config["volatility"] else {}
-        return {"rules": fired, "price": self.bar.close, **{name: x[-1, 0] for name, x in features.items() if name != "price"}, **calm}
+        return {"rules": fired, "price": self.bar.close, **{name: x[-1, 0] for name, x in features.items() if name != "price"}}
