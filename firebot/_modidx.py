@@ -772,6 +772,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'firebot.strategies._own': ('strategies.html#_own', 'firebot/strategies.py'),
                                     'firebot.strategies._per_bar': ('strategies.html#_per_bar', 'firebot/strategies.py'),
                                     'firebot.strategies._ready': ('strategies.html#_ready', 'firebot/strategies.py'),
+                                    'firebot.strategies._reasons': ('strategies.html#_reasons', 'firebot/strategies.py'),
                                     'firebot.strategies._record': ('strategies.html#_record', 'firebot/strategies.py'),
                                     'firebot.strategies._records': ('strategies.html#_records', 'firebot/strategies.py'),
                                     'firebot.strategies._vectorised': ('strategies.html#_vectorised', 'firebot/strategies.py'),

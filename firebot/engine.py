@@ -32,6 +32,7 @@ from firebot.models import (
     DataError,
     Fill,
     Instrument,
+    JournalError,
     MoneyError,
     Order,
     OrderError,
@@ -673,10 +674,11 @@ def to_events(
 
 def _reasons(event: Event, record: Signal | None) -> dict[str, Any]:
     "The metadata of the signal that `event` tells of."
-    who = f"{event.strategy_id}, {event.symbol}, {event.timestamp.isoformat()}"
+    def who() -> str: return f"{event.strategy_id}, {event.symbol}, {event.timestamp.isoformat()}"
     if record is None or (record.symbol, record.timestamp) != (event.symbol, event.timestamp):
-        raise OrderError(f"{who}: the strategy's records do not hold this signal; they must be those of the same run.")
-    return plain_json(record.metadata, f"{who}: metadata")
+        raise OrderError(f"{who()}: the strategy's records do not hold this signal; they must be those of the same run.")
+    try: return plain_json(record.metadata, "metadata")
+    except JournalError as error: raise OrderError(f"{who()}: {error}") from None
 
 # %% ../nbs/34_engine.ipynb #tell
 def _tell(rows: np.ndarray, setup: Setup, signals: Mapping[str, np.ndarray | StreamRunner], orders: dict[int, list[int]]) -> None:

@@ -190,10 +190,11 @@ def _joint(strategy: Strategy, mask: np.ndarray, columns: np.ndarray) -> np.ndar
 def _vectorised(strategy: Strategy, features: dict[str, np.ndarray], here: np.ndarray, columns: np.ndarray) -> np.ndarray:
     if not strategy.together and here.all(): return _whole(strategy, features)
     out = np.full(here.shape, np.nan)
-    calendars, which = np.unique(here, axis=1, return_inverse=True)
-    for c in range(calendars.shape[1]):
-        own = np.ix_(calendars[:, c], columns if strategy.together else np.flatnonzero(which == c))
-        if calendars[:, c].any(): out[own] = _whole(strategy, {name: x[own] for name, x in features.items()})
+    alike: dict[bytes, list[int]] = {} # By calendar, the columns that have it
+    for s in columns.tolist(): alike.setdefault(np.packbits(here[:, s]).tobytes(), []).append(s)
+    for same in alike.values():
+        own = np.ix_(here[:, same[0]], np.array(same))
+        if here[:, same[0]].any(): out[own] = _whole(strategy, {name: x[own] for name, x in features.items()})
     return out
 
 # %% ../nbs/22_strategies.ipynb #per-bar
@@ -232,25 +233,33 @@ def _warm(features: dict[str, np.ndarray], here: np.ndarray) -> np.ndarray: # bo
     "Where there is a bar and all features."
     return np.logical_and.reduce([here, *(~np.isnan(x) for x in features.values())])
 
-def _record(strategy: Strategy, panel: Panel, t: int, s: int, value: float, features: dict[str, np.ndarray]) -> Signal:
-    "What a vectorised strategy said as a record; `features` are the last `window` rows."
+def _record(strategy: Strategy, panel: Panel, t: int, s: int, value: float, reasons: Mapping[str, Any]) -> Signal:
+    "What a vectorised strategy said as a record."
+    direction = Direction.LONG if value > 0 else Direction.SHORT if value < 0 else Direction.FLAT
+    return Signal(from_ns(int(panel.end[t])), panel.symbols[s], direction, abs(value) or 1.0, strategy.strategy_id, dict(reasons))
+
+def _reasons(strategy: Strategy, panel: Panel, t: int, s: int, features: dict[str, np.ndarray]) -> dict[str, Any]:
+    "Its `details` of the last `window` rows."
     strategy._at, strategy._bar = (panel, t, s), None
-    reasons = {k: v.item() if isinstance(v, np.generic) else v for k, v in strategy.details(features).items()}
-    return Signal(from_ns(panel.end[t]), panel.symbols[s], Direction(int(np.sign(value))), float(abs(value)) or 1.0,
-                  strategy.strategy_id, reasons)
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in strategy.details(features).items()}
 
 def _records(strategy: Strategy, values: np.ndarray, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray) -> list[Signal]:
+    rows, symbols = np.nonzero(~np.isnan(values))
+    places = list(zip(rows.tolist(), symbols.tolist(), values[rows, symbols].tolist()))
+    if not _own(strategy, "details") and not strategy.together: # the common case, all at once
+        found = zip(*(x[rows, symbols].tolist() for x in features.values()))
+        return [_record(strategy, panel, *place, dict(zip(features, x))) for place, x in zip(places, found)]
     before = strategy.window - 1
     of: dict[int, tuple[np.ndarray, dict[str, np.ndarray]]] = {}
     for columns in groups(strategy, panel.symbols):
-        rows = np.flatnonzero(here[:, columns[0]])
-        nan, own = np.full((before, len(columns)), np.nan), np.ix_(rows, columns)
-        of |= dict.fromkeys(columns.tolist(), (rows, {name: np.concatenate([nan, x[own]]) for name, x in features.items()}))
+        own_rows = np.flatnonzero(here[:, columns[0]])
+        nan, own = np.full((before, len(columns)), np.nan), np.ix_(own_rows, columns)
+        of |= dict.fromkeys(columns.tolist(), (own_rows, {name: np.concatenate([nan, x[own]]) for name, x in features.items()}))
     def past(t: int, s: int) -> dict[str, np.ndarray]:
-        rows, padded = of[s]
-        i = int(rows.searchsorted(t))
+        own_rows, padded = of[s]
+        i = int(own_rows.searchsorted(t))
         return {name: x[i:i + before + 1] for name, x in padded.items()}
-    return [_record(strategy, panel, t, s, values[t, s], past(t, s)) for t, s in np.argwhere(~np.isnan(values)).tolist()]
+    return [_record(strategy, panel, t, s, x, _reasons(strategy, panel, t, s, past(t, s))) for t, s, x in places]
 
 def batch_signals(
     strategy: Strategy, # Of either form
@@ -295,7 +304,8 @@ class StreamRunner:
         if records is None: return out
         for s in np.flatnonzero(~np.isnan(out)).tolist():
             own = slice(None) if strategy.together else slice(s, s + 1)
-            records.append(_record(strategy, row, 0, s, out[s], {name: x[:, own].copy() for name, x in self._past.items()}))
+            reasons = _reasons(strategy, row, 0, s, {name: x[:, own].copy() for name, x in self._past.items()})
+            records.append(_record(strategy, row, 0, s, float(out[s]), reasons))
         return out
 
     def filled(
