@@ -10,7 +10,7 @@ __all__ = ['Declaration', 'VOLUME_SCALE', 'Columns', 'NO_BUCKET', 'Feature', 'ad
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -63,17 +63,17 @@ class Feature:
         if column == "volume" and isinstance(spec, Indicator) and "scale" in spec.params: params = {"scale": VOLUME_SCALE, **params}
         return cls(name, kind, spec.check(where, params), column or "close", resolution)
 
-    @property
+    @cached_property
     def spec(self) -> Indicator | Other: return find("indicator", self.indicator)[0]
-    @property
+    @cached_property
     def output(self) -> int: return find("indicator", self.indicator)[1]
     @property
     def warmup(self) -> int:
         "Bars, of its own resolution, before the first value."
         return self.spec.warmup(self.spec.outputs[self.output], **self.params)
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]: return tuple(c or self.source for c in self.spec.inputs)
-    @property
+    @cached_property
     def job(self) -> tuple[Any, ...]:
         "The same for two features that one computation serves."
         own = self.indicator if isinstance(self.spec, Other) else self.spec.name
@@ -274,8 +274,9 @@ def _too_large(plan: np.ndarray, floats: np.ndarray, rows: np.ndarray) -> int:
     for k in range(len(plan) - 1):
         limit = floats[plan[k, 7] + LIMIT]
         for j in range(1, 5):
-            for v in rows[plan[k, j]].ravel():
-                if abs(v) >= limit: return k
+            for r in range(rows.shape[1]):
+                for s in range(rows.shape[2]):
+                    if abs(rows[plan[k, j], r, s]) >= limit: return k
     return -1
 
 # %% ../nbs/21_features.ipynb #plain
@@ -314,7 +315,7 @@ class _Group:
     def __init__(self, features: Sequence[Feature], symbols: int) -> None:
         own = [f for f in features if isinstance(f.spec, Indicator)]
         self.features, self.symbols = own, symbols
-        self.others = {f.job: _Window(f, symbols) for f in features if isinstance(f.spec, Other)}
+        self.others = {f.name: _Window(f, symbols) for f in features if isinstance(f.spec, Other)}
         self.sources = sorted({c for f in features for c in f.columns})
         blanks = [f.spec.blank(f.params, symbols) for f in own if isinstance(f.spec, Indicator)]
         self.ints = np.concatenate([np.empty(0, np.int64), *(i.ravel() for i, _ in blanks)])
@@ -324,6 +325,7 @@ class _Group:
             at = [self.sources.index(c) for c in f.columns]
             self.plan[k, :5] = f.spec.code, *(at + at[:1] * 3)[:4] # type: ignore[union-attr]
             self.plan[k + 1, 5:] = self.plan[k, 5:] + (len(f.spec.outputs), blanks[k][0].size, blanks[k][1].size)
+        self.places = [(f.name, *self.plan[k:k + 2, 5].tolist()) for k, f in enumerate(own)]
 
     def check(self, rows: np.ndarray) -> None: # [C, R, S]
         "Refuse what the indicators would refuse."
@@ -333,14 +335,14 @@ class _Group:
         column = next(rows[c] for c in self.plan[k, 1:5] if (np.abs(rows[c]) >= limit).any())
         raise refusal(f"feature {self.features[k].name}", column, limit)
 
-    def move(self, rows: np.ndarray) -> dict[Any, np.ndarray]: # By job, [outputs, R, S]
+    def move(self, rows: np.ndarray) -> dict[str, np.ndarray]: # By the feature that stands for its job, [outputs, R, S]
         "Take rows that were checked."
-        after = {job: w.after(np.stack([rows[self.sources.index(c)] for c in w.feature.columns])) for job, w in self.others.items()}
+        after = {name: w.after(np.stack([rows[self.sources.index(c)] for c in w.feature.columns])) for name, w in self.others.items()}
         out = np.empty((self.plan[-1, 5], *rows.shape[1:]))
         _row(self.plan, self.ints, self.floats, rows, out)
-        for job, (_, kept) in after.items(): self.others[job].kept = kept
-        lines = {f.job: out[self.plan[k, 5]:self.plan[k + 1, 5]] for k, f in enumerate(self.features)}
-        return lines | {job: values[None] for job, (values, _) in after.items()}
+        for name, (_, kept) in after.items(): self.others[name].kept = kept
+        lines = {name: out[begin:end] for name, begin, end in self.places}
+        return lines | {name: values[None] for name, (values, _) in after.items()}
 
     def state(self) -> dict[str, Any]:
         kept = {"windows": [plain(w.kept) for w in self.others.values()]} if self.others else {}
@@ -356,7 +358,7 @@ class _CoarseGroup(_Group):
     def __init__(self, resolution: str, features: Sequence[Feature], symbols: int) -> None:
         super().__init__(features, symbols)
         self.coarse = _Coarse(resolution, symbols)
-        self.held = {f.job: np.full((len(f.spec.outputs), symbols), np.nan) for f in features}
+        self.held = {f.name: np.full((len(f.spec.outputs), symbols), np.nan) for f in features}
 
     def ready(self, row: Panel, fine: np.ndarray) -> tuple[np.ndarray, ...]: # `fine` [5, 1, S]
         "Coarse rows, all five columns and the wanted ones, and the open bars after them; nothing is changed."
@@ -365,13 +367,13 @@ class _CoarseGroup(_Group):
         self.check(wanted)
         return rows, wanted, at, bar
 
-    def take(self, fine: np.ndarray, ready: tuple[np.ndarray, ...]) -> dict[Any, np.ndarray]: # By job, [outputs, 1, S]
+    def take(self, fine: np.ndarray, ready: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]: # As `move`, [outputs, 1, S]
         "Go on with what `ready` gave."
         rows, wanted, self.coarse.at, self.coarse.bar = ready
         lines = self.move(wanted) if not np.isnan(rows[3]).all() else {
-            job: np.empty((len(x), 2, self.symbols)) for job, x in self.held.items()}
-        out = {job: np.empty((len(x), 1, self.symbols)) for job, x in lines.items()}
-        for job, x in lines.items(): _hold(x, rows[3], fine[3], self.held[job], out[job])
+            name: np.empty((len(x), 2, self.symbols)) for name, x in self.held.items()}
+        out = {name: np.empty((len(x), 1, self.symbols)) for name, x in lines.items()}
+        for name, x in lines.items(): _hold(x, rows[3], fine[3], self.held[name], out[name])
         return out
 
     def state(self) -> dict[str, Any]:
@@ -393,7 +395,7 @@ class FeatureStream:
     ) -> None:
         self.features, self.symbols, self.adjuster = pipeline.features, symbols, Adjuster(symbols)
         self.names, jobs = pipeline.get_feature_names(), list(pipeline.jobs.values())
-        self._lines = [(f.name, f.job, f.output) for f in self.features]
+        self._lines = [(f.name, pipeline.jobs[f.job].name, f.output) for f in self.features]
         self._own = _Group([f for f in jobs if not f.resolution], symbols)
         self._coarse = [_CoarseGroup(r, [f for f in jobs if f.resolution == r], symbols) for r in pipeline.resolutions]
         self._rows = np.empty((len(self._own.sources), 1, symbols))
@@ -414,7 +416,7 @@ class FeatureStream:
         ready = [g.ready(panel, fine) for g in self._coarse] if panel else []
         lines = self._own.move(self._rows)
         for g, r in zip(self._coarse, ready): lines |= g.take(fine, r)
-        return {name: lines[job][output, 0] for name, job, output in self._lines}
+        return {name: lines[of][output, 0] for name, of, output in self._lines}
 
     def _adjusted(self, row: Panel) -> dict[str, np.ndarray]:
         kept = self.adjuster.factor.copy(), self.adjuster.close

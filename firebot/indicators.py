@@ -595,13 +595,12 @@ def _walk() -> dict[str, np.ndarray]:
 
 @cache
 def _adequate(function: str, output: str, inputs: tuple[str, ...], given: tuple[tuple[str, Any], ...], history: int) -> int:
-    "`history` if it is enough, else the shortest that is, or 0."
+    "`history` if it is enough, else the shortest that is; 0 if none is, -1 if it looks ahead."
     x, at = np.array([_walk()[c or "close"] for c in inputs]), [_PROBE - 1 - 61 * i for i in range(16)]
     ta = partial(_ta, function, output, params=dict(given))
     whole = ta(x)
     size = float(np.nanmean(np.abs(whole))) if not np.isnan(whole).all() else math.nan
-    if not all(np.allclose(whole[t], ta(x[:, :t + 1])[-1], rtol=1e-9, atol=1e-9 * size, equal_nan=True) for t in at):
-        raise ConfigError(f"ta.{function}: its value of a bar changes when later bars arrive; it looks ahead and is of no use here.")
+    if not all(np.allclose(whole[t], ta(x[:, :t + 1])[-1], rtol=1e-9, atol=1e-9 * size, equal_nan=True) for t in at): return -1
     for n in [history] * (history > 0) + [2**i for i in range(4, 12)]:
         if all(np.allclose(whole[t], ta(x[:, t + 1 - n:t + 1])[-1], rtol=0, atol=TOLERANCE * size, equal_nan=True) for t in at): return n
     return 0
@@ -627,6 +626,7 @@ class Other:
         try: enough = _adequate(self.function, self.output, self.inputs, tuple(sorted(own.items())), wanted)
         except ConfigError: raise
         except Exception as e: raise ConfigError(f"{where}: pandas-ta cannot compute it from bars alone ({type(e).__name__}: {e}).") from e
+        if enough < 0: raise ConfigError(f"{where}: its value of a bar changes when later bars arrive; it looks ahead and is of no use here.")
         if not enough: raise ConfigError(f"{where}: no window up to {_LONGEST:,} bars gives what all of history gives; "
                                          "it depends on its first bar.")
         if wanted and enough != wanted: raise ConfigError(f"{where}.history is {wanted}; it needs {enough} bars to agree with all of history.")
