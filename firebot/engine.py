@@ -26,9 +26,23 @@ import numpy as np
 from .compiled import compiled
 from .feed import Panel
 from .fills import RATE, Profile, Rules, affordable, commission, cost, fill_price, get_profile, make_rules
-from .journal import Event
-from .models import ConfigError, DataError, Instrument, MoneyError, OrderError, from_ns
+from .journal import Event, plain_json
+from firebot.models import (
+    ConfigError,
+    DataError,
+    Fill,
+    Instrument,
+    JournalError,
+    MoneyError,
+    Order,
+    OrderError,
+    OrderSide,
+    OrderStatus,
+    Signal,
+    from_ns,
+)
 from .money import LIMIT, MISSING, OVERFLOW, decimals, from_int, muldiv, muldiv_floor, snap, to_int
+from .strategies import StreamRunner
 
 # %% ../nbs/34_engine.ipynb #state
 class State(NamedTuple):
@@ -642,30 +656,65 @@ def to_events(
     session: Mapping[str, Any] | None = None, # Inputs to put on record first; None: the rows go on from `seq`
     seq: int = 0, # Number of the first event
     began: int = 0, # When the session began, nanoseconds
+    records: Mapping[str, Sequence[Signal]] | None = None, # Strategy id -> its signals of these rows, in order
 ) -> Iterator[Event]:
     "The kernel's rows as journal events."
     if session is not None:
         yield Event(seq, from_ns(began), -1, "session", "", "", "",
                     dict(cash=f"{setup.cash:.{setup.cash_scale}f}", currency=setup.currency, **session))
         seq += 1
-    for j, e in enumerate(rows.tolist()):
-        yield Event(seq + j, from_ns(e[V_TIME]), e[V_ROW], _KINDS[e[V_KIND]], setup.seats[e[V_STRATEGY]].strategy_id,
-                    setup.instruments[e[V_SYMBOL]].symbol, order_name(e[V_ORDER]), _data(e, setup))
+    said, asked = {k: iter(signals) for k, signals in (records or {}).items()}, None
+    for j, e in enumerate(rows.tolist(), seq):
+        event = Event(j, from_ns(e[V_TIME]), e[V_ROW], _KINDS[e[V_KIND]], setup.seats[e[V_STRATEGY]].strategy_id,
+                      setup.instruments[e[V_SYMBOL]].symbol, order_name(e[V_ORDER]), _data(e, setup))
+        if e[V_KIND] == E_SIGNAL and records is not None: event.data["metadata"] = _reasons(event, next(said[event.strategy_id], None))
+        if e[V_KIND] in (E_ORDER, E_REJECT): event.data["signal"] = asked
+        asked = j if e[V_KIND] == E_SIGNAL and e[V_REASON] == ORDERED else None
+        yield event
+
+def _reasons(event: Event, record: Signal | None) -> dict[str, Any]:
+    "The metadata of the signal that `event` tells of."
+    def who() -> str: return f"{event.strategy_id}, {event.symbol}, {event.timestamp.isoformat()}"
+    if record is None or (record.symbol, record.timestamp) != (event.symbol, event.timestamp):
+        raise OrderError(f"{who()}: the strategy's records do not hold this signal; they must be those of the same run.")
+    try: return plain_json(record.metadata, "metadata")
+    except JournalError as error: raise OrderError(f"{who()}: {error}") from None
+
+# %% ../nbs/34_engine.ipynb #tell
+def _tell(rows: np.ndarray, setup: Setup, signals: Mapping[str, np.ndarray | StreamRunner], orders: dict[int, list[int]]) -> None:
+    "Tell those who listen of the fills in `rows`; `orders` keeps the rows that accepted an order."
+    for e in rows.tolist():
+        name, i = setup.seats[e[V_STRATEGY]].strategy_id, setup.instruments[e[V_SYMBOL]]
+        runner = signals[name]
+        if e[V_KIND] == E_ORDER: orders[e[V_ORDER]] = e
+        if e[V_KIND] != E_FILL or not isinstance(runner, StreamRunner): continue
+        accepted, ids = orders[e[V_ORDER]], (fill_name(e[V_FILL]), order_name(e[V_ORDER]))
+        quantity, price = from_int(e[V_QUANTITY], setup.quantity_scale(i)), from_int(e[V_PRICE], setup.price_scale(i))
+        amount, fee, side = *(from_int(e[v], setup.cash_scale) for v in (V_AMOUNT, V_FEE)), OrderSide(_SIDES[e[V_SIDE]])
+        notional = from_int(accepted[V_OTHER], setup.cash_scale) if accepted[V_OTHER] else None
+        order = Order(ids[1], from_ns(accepted[V_TIME]), i.symbol, side, quantity=quantity, notional=notional, strategy_id=name,
+                      status=OrderStatus.FILLED)
+        runner.filled(order, Fill(*ids, from_ns(e[V_TIME]), i.symbol, side, quantity, price, amount, fee, name))
 
 # %% ../nbs/34_engine.ipynb #step
 def stepwise(
     panel: Panel,
-    signals: Mapping[str, np.ndarray], # Strategy id -> float [T, S]
+    signals: Mapping[str, np.ndarray | StreamRunner], # Strategy id -> float [T, S], or who forms them
     setup: Setup,
+    records: Mapping[str, list[Signal]] | None = None, # Strategy id -> takes its signals as records, where it is a runner
 ) -> Result:
     "Run `signals` over `panel` one bar at a time."
     window, actions = make_window(panel, setup)
-    account = Account(setup, len(panel))
+    account, orders = Account(setup, len(panel)), dict[int, list[int]]()
+    def opinion(name: str, t: int) -> np.ndarray: # float64 [1, S]
+        x = signals[name]
+        return x[t:t + 1] if isinstance(x, np.ndarray) else x.update(panel[t:t + 1], records[name] if records else None)[None]
+    def walk(bar: Window, intents: np.ndarray, t0: int, t1: int) -> None:
+        if new := account.walk(bar, actions, intents, t0, t1): _tell(account.events[-new:], setup, signals, orders)
     nothing = np.zeros((0, INTENT_COLUMNS), np.int64)
     for t in range(len(panel)):
         one = Window(t, *(x[t:t + 1] for x in window[1:]))
-        account.walk(one, actions, nothing, t, t + 1)
-        wanted = signal_intents([signals[s.strategy_id][t:t + 1] for s in setup.seats], t)
-        account.walk(one, actions, wanted, t + 1, t + 1)
-    account.walk(one, actions, finalize_intents(setup, t), t + 1, t + 1)
+        walk(one, nothing, t, t + 1)
+        walk(one, signal_intents([opinion(s.strategy_id, t) for s in setup.seats], t), t + 1, t + 1)
+    walk(one, finalize_intents(setup, t), t + 1, t + 1)
     return Result(panel, setup, account.events, account.equity, account.state)

@@ -30,18 +30,19 @@ from .catalog import SOURCES, make_source
 from .cells import session_days
 from .compiled import source_digest
 from .config import Config, KeyPath, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
-from .engine import Result, Seat, Setup, make_window, plain, to_events
+from .engine import Result, Seat, Setup, make_window, plain, stepwise, to_events
 from .engine import backtest as simulate
-from .feed import Panel, make_panel, row_days
+from .feed import Panel, daily_rows, days_per_year, follow, main_exchange, make_panel, row_days
 from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
 from .metrics import money, periods_per_year, summary
-from .models import EXCHANGES, Bars, ConfigError, DataError, FireBotError, Instrument, RunError, from_ns
+from .models import EXCHANGES, Bars, ConfigError, DataError, FireBotError, Instrument, RunError, Signal, from_ns
 from .money import from_int
 from .portfolio import DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
-from .strategies import STRATEGIES, Strategy, batch_signals, make_strategy
+from .rules import make_strategy
+from .strategies import STRATEGIES, Strategy, StreamRunner, batch_signals, fresh, groups
 from .validate import BarsRefused
 
 log = Log("runs")
@@ -58,11 +59,17 @@ class Job:
     warnings: tuple[str, ...] # What the configuration asks for in vain
 
     @property
-    def zone(self) -> str: return EXCHANGES[self.panel.instruments[0].exchange].zone
+    def zone(self) -> str: return EXCHANGES[main_exchange(self.panel)].zone
+    @cached_property
+    def measured(self) -> np.ndarray | slice:
+        "The rows that metrics are taken from: all of them, or one a day where symbols keep different hours."
+        hours = {(x.zone, x.opens, x.closes) for x in (EXCHANGES[i.exchange] for i in self.panel.instruments)}
+        return slice(None) if len(hours) == 1 else daily_rows(self.panel)
     @property
     def periods(self) -> float:
-        "Bars a year; within the day as many as these sessions really had, extended hours included."
+        "Measured rows a year; within the day as many as these sessions really had, extended hours included."
         r, exchange = self.config.run.resolution, self.panel.instruments[0].exchange
+        if not isinstance(self.measured, slice): return days_per_year(self.panel)
         if r in ("1d", "1w"): return periods_per_year(r, exchange)
         return periods_per_year("1d", exchange) * len(self.panel) / len(np.unique(row_days(self.panel)))
 
@@ -98,7 +105,8 @@ def _source(config: Config, i: int, root: Path) -> Any:
         told["instruments"] = [config.instrument(own.symbol) for own in config.instruments]
     among: dict[KeyPath, Any] = {(*at, "zone"): None, (*at, "symbols"): None, **{(*at, "params", k): v for k, v in s.params.items()}}
     try:
-        with _about(config, (*at, "path" if s.path and s.type in SOURCES else "type"), among): return make_source(s.type, **told)
+        with _about(config, (*at, "path" if s.path and s.type in SOURCES else "type"), among):
+            return follow(make_source(s.type, **told), config.run.resolution)
     except (TypeError, ValueError, AttributeError, OSError) as error: # of a class that was told what it cannot take
         raise refusal(config, (*at, *(["params", *list(s.params)[:1]] if s.params else ["type"])),
                       f"a {s.type} source cannot be made of this ({error}); give what its page says.") from None
@@ -205,10 +213,8 @@ def _job(config: Config, root: Path) -> Job:
     panel = make_panel(bars, instruments, [a for s in symbols for a in assets[s].actions(s)])
     if run.benchmark and run.benchmark not in symbols:
         raise refusal(config, ("run", "benchmark"), f"it is not among the traded symbols; choose one of {', '.join(symbols)}.")
-    hours = {(x.zone, x.opens, x.closes) for x in (EXCHANGES[i.exchange] for i in instruments)}
-    if len(hours) > 1:
-        raise ConfigError(f"{', '.join(f'{i.symbol} ({i.exchange})' for i in instruments)} keep different hours, and a year of such bars has no "
-                          "one length for the metrics; run them apart.")
+    for i, s in enumerate(strategies):
+        with _about(config, ("strategies", i, "params")): groups(s, panel.symbols) # refuses a symbol that is not there
     read = {s: {f.name: f.sha256 for f in assets[s].provenance(s)} for s in symbols}
     return Job(config, panel, strategies, _setup(config, instruments, [s.strategy_id for s in strategies]), read, warnings)
 
@@ -239,7 +245,8 @@ class Outcome:
     def benchmark_name(self) -> str: return f"{self.job.config.run.benchmark or 'Equal parts'}, held"
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        return summary(self.job.panel.start, self.equity, self.trades, self.benchmark_equity, self.job.periods, zone=self.job.zone)
+        rows = self.job.measured
+        return summary(self.job.panel.start[rows], self.equity[rows], self.trades, self.benchmark_equity[rows], self.job.periods, zone=self.job.zone)
 
 # %% ../nbs/63_runs.ipynb #benchmark
 def benchmark_signals(panel: Panel, symbols: Iterable[str]) -> np.ndarray: # float [T, S]
@@ -255,7 +262,8 @@ def _benchmark(job: Job) -> Result:
     return simulate(job.panel, {"benchmark": benchmark_signals(job.panel, chosen)}, setup)
 
 # %% ../nbs/63_runs.ipynb #inputs
-PACKAGES = ("numpy", "pandas", "pyarrow", "numba", "llvmlite", "sqlalchemy", "pydantic", "pyyaml", "plotly", "mistune", "ipython", "tzdata")
+PACKAGES = ("numpy", "pandas", "pyarrow", "numba", "llvmlite", "sqlalchemy", "pydantic", "pyyaml", "plotly", "mistune", "ipython", "tzdata",
+            "exchange_calendars")
 
 def _lock_digest() -> str | None:
     lock = project_file("requirements.lock", "_books/requirements.lock")
@@ -267,19 +275,26 @@ def inputs(job: Job) -> dict[str, Any]:
                 book=sha(book().read_bytes()), lock=_lock_digest(), seed=job.config.run.seed, python=platform.python_version(),
                 packages={p: version(p) for p in PACKAGES})
 
+# %% ../nbs/63_runs.ipynb #signals
+def _simulated(job: Job, records: Mapping[str, list[Signal]]) -> Result:
+    "The kernel over the strategies' signals, which `records` take."
+    def formed(s: Strategy) -> np.ndarray: return batch_signals(s, job.panel, records[s.strategy_id])
+    if not any(s.hears_fills for s in job.strategies): return simulate(job.panel, {s.strategy_id: formed(s) for s in job.strategies}, job.setup)
+    width = len(job.panel.symbols)
+    signals = {s.strategy_id: StreamRunner(fresh(s), width) if s.hears_fills else formed(s) for s in job.strategies}
+    return stepwise(job.panel, signals, job.setup, records)
+
 # %% ../nbs/63_runs.ipynb #execute
 def execute(job: Job) -> Outcome:
     "Run `job`; the same job gives the same outcome."
-    signals, put_in = {}, inputs(job)
+    put_in, records = inputs(job), {s.strategy_id: [] for s in job.strategies}
     with bind(run_id=run_id(put_in)):
-        for s in job.strategies:
-            signals[s.strategy_id] = batch_signals(s, job.panel)
-            log.debug("signals formed", strategy_id=s.strategy_id, signals=int(np.count_nonzero(~np.isnan(signals[s.strategy_id]))))
-        result = simulate(job.panel, signals, job.setup)
+        result = _simulated(job, records)
+        for name, said in records.items(): log.debug("signals formed", strategy_id=name, signals=len(said))
         log.info("run simulated", events=len(result.events), final_equity=from_int(result.equity[-1, 0], job.setup.cash_scale))
     session = dict(inputs=sha(canonical(put_in)), config=put_in["config"], bars=put_in["bars"], seed=put_in["seed"], profile=job.setup.profile.name,
-                   strategies=list(signals), symbols=list(job.panel.symbols))
-    events = tuple(to_events(result.events, job.setup, session, began=int(job.panel.start[0])))
+                   strategies=list(records), symbols=list(job.panel.symbols))
+    events = tuple(to_events(result.events, job.setup, session, began=int(job.panel.start[0]), records=records))
     kernel, folded = from_int(result.state.cash[0], job.setup.cash_scale), fold(events).cash
     if kernel != folded: raise RunError(f"the journal folds to {folded} of cash, the kernel holds {kernel}; this is a defect of FireBot.")
     return Outcome(job, result, _benchmark(job), events)

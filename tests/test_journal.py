@@ -344,9 +344,10 @@ def test_fills_as_promised() -> None:
 
 
 def test_signals_as_promised() -> None:
-    event = order(1, "signal", "", direction="long", confidence="0.8", outcome="already there")
-    assert signals_csv([event]) == ("timestamp,symbol,strategy_id,direction,confidence,outcome\n"
-                                    "2012-01-04T14:31:00+00:00,IBM,'=momentum,long,0.8,already there\n")
+    event = order(1, "signal", "", direction="long", confidence="0.8", outcome="already there", metadata={"z": "-2.5", "rules": ["oversold"]})
+    assert signals_csv([event]) == (
+        "timestamp,symbol,strategy_id,direction,confidence,outcome,executed,order_id,metadata\n"
+        "2012-01-04T14:31:00+00:00,IBM,'=momentum,long,0.8,already there,false,,\"{\"\"rules\"\":[\"\"oversold\"\"],\"\"z\"\":\"\"-2.5\"\"}\"\n")
 
 
 def test_malformed_events_are_named() -> None:
