@@ -9,6 +9,7 @@ __all__ = ['SOURCES', 'make_source']
 import inspect
 from typing import Any
 
+from .history import StoreSource
 from .models import ConfigError
 from .sources import CsvSource, DataSource, ParquetSource, SampleSource, closest
 from .synthetic import SyntheticSource
@@ -19,7 +20,8 @@ SOURCES: dict[str, type[DataSource]] = {
     "sample": SampleSource,
     "csv": CsvSource,
     "parquet": ParquetSource,
-    "yahoo": YahooSource,
+    "store": StoreSource,
+    "yfinance": YahooSource,
     "synthetic": SyntheticSource,
 }
 

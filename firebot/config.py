@@ -317,7 +317,7 @@ class AppConfig(Block):
 
 class SourceConfig(Block):
     "Where bars come from"
-    type: Name = Field(examples=["sample"]) # Looked up among the sources: sample, csv, parquet, ...
+    type: Name = Field(examples=["sample"]) # Looked up among the sources: sample, csv, parquet, store, synthetic, yfinance
     name: Name | None = None # What assets call it; its type if left out
     path: Text | None = None # Folder or file, relative to the workspace
     symbols: Annotated[tuple[Symbol, ...], _list(1)] | None = None # All it has if left out
@@ -552,10 +552,10 @@ def _check_strategies(c: Config) -> Iterator[Problem]:
 def _check_sources(c: Config) -> Iterator[Problem]:
     for i, s in enumerate(c.data_sources):
         path = ("data_sources", i, "path")
-        if s.type in ("csv", "parquet") and s.path is None:
+        if s.type in ("csv", "parquet", "store", "yfinance") and s.path is None:
             yield Problem(path, "is missing", f"add it, such as path: ./data/{s.type}.")
-        if s.type == "sample" and s.path is not None:
-            yield Problem(path, _is(path, s.path), "the sample has no path; remove the key.")
+        if s.type in ("sample", "synthetic") and s.path is not None:
+            yield Problem(path, _is(path, s.path), f"a {s.type} source has no path; remove the key.")
         for key in sorted(_keys(SourceConfig) & s.params.keys()):
             here = ("data_sources", i, "params", key)
             yield Problem(here, _is(here, s.params[key]), f"it belongs beside params; write data_sources[{i}].{key}.")

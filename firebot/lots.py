@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .cells import to_local
 from .compiled import compiled
 from .models import DataError
 from .money import LIMIT, muldiv
-from .validate import BarsRefused, Finding, to_local
+from .validate import BarsRefused, Finding
 
 # %% ../nbs/40_lots.ipynb #term
 def long_from(

@@ -32,7 +32,8 @@ from .compiled import source_digest
 from .config import Config, KeyPath, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
 from .engine import Result, Seat, Setup, make_window, plain, stepwise, to_events
 from .engine import backtest as simulate
-from .feed import Panel, daily_rows, days_per_year, follow, main_exchange, make_panel, row_days
+from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
+from .feed import follow as through_renames
 from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
@@ -58,7 +59,7 @@ class Job:
     sources: Mapping[str, Mapping[str, str]] # Symbol -> file -> digest
     warnings: tuple[str, ...] # What the configuration asks for in vain
 
-    @property
+    @cached_property
     def zone(self) -> str: return EXCHANGES[main_exchange(self.panel)].zone
     @cached_property
     def measured(self) -> np.ndarray | slice:
@@ -106,7 +107,7 @@ def _source(config: Config, i: int, root: Path) -> Any:
     among: dict[KeyPath, Any] = {(*at, "zone"): None, (*at, "symbols"): None, **{(*at, "params", k): v for k, v in s.params.items()}}
     try:
         with _about(config, (*at, "path" if s.path and s.type in SOURCES else "type"), among):
-            return follow(make_source(s.type, **told), config.run.resolution)
+            return through_renames(make_source(s.type, **told), config.run.resolution)
     except (TypeError, ValueError, AttributeError, OSError) as error: # of a class that was told what it cannot take
         raise refusal(config, (*at, *(["params", *list(s.params)[:1]] if s.params else ["type"])),
                       f"a {s.type} source cannot be made of this ({error}); give what its page says.") from None

@@ -647,4 +647,4 @@ class YahooSource(DataSource):
     def _origin(self, symbol: str, resolution: str) -> SourceFile:
         last = max(self.fetches(symbol, resolution), key=lambda f: f.fetched_at)
         file, *_ = self._folders[resolution].provenance(symbol)
-        return replace(file, name=f"{resolution}/{file.name}", source="yahoo", url=last.url, fetched_at=datetime.fromisoformat(last.fetched_at))
+        return replace(file, name=f"{resolution}/{file.name}", source="yfinance", url=last.url, fetched_at=datetime.fromisoformat(last.fetched_at))

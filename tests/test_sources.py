@@ -238,11 +238,11 @@ def test_provenance_names_the_recipe() -> None:
 
 def test_every_source_keeps_the_interface(tmp_path: Path) -> None:
     "By name, and refused by name"
-    assert {"sample", "csv", "parquet", "yahoo", "synthetic"} <= set(SOURCES)
+    assert {"sample", "csv", "parquet", "store", "synthetic", "yfinance"} <= set(SOURCES)
     assert same(make_source("synthetic", symbols=["AAA"], start=SPAN[0], end=SPAN[1], seed=3).bars("AAA"),
                 synthetic(["AAA"], *SPAN, seed=3)["AAA"])
     for kind, wrong, says in (("synthetik", {}, "did you mean 'synthetic'"), ("synthetic", dict(sed=1), "did you mean 'seed'"),
-                              ("yahoo", {}, "needs a `path`"), ("yahoo", dict(path=tmp_path), "nothing was fetched")):
+                              ("yfinance", {}, "needs a `path`"), ("yfinance", dict(path=tmp_path), "nothing was fetched")):
         with pytest.raises((ConfigError, DataError), match=says): make_source(kind, **wrong)
 
 
@@ -727,7 +727,7 @@ def test_origin_is_kept_without_secrets(yahoo: Yahoo, ask: Any, tmp_path: Path) 
     source = YahooSource(tmp_path/"yahoo")
     source.bars("ALPHA")
     [origin], fetches = source.provenance("ALPHA"), source.fetches("ALPHA")
-    assert origin.name == "1d/ALPHA.parquet" and origin.source == "yahoo" and origin.fetched_at == NOW
+    assert origin.name == "1d/ALPHA.parquet" and origin.source == "yfinance" and origin.fetched_at == NOW
     assert (origin.first, origin.last) == (session_open(date(2010, 1, 4)), session_open(date(2010, 3, 31)))
     there = "https://query2.finance.yahoo.com/v8/finance/chart/ALPHA?"
     assert len(fetches) == 3 and all("crumb" not in f.url and f.url.startswith(there) for f in fetches)
