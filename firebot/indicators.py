@@ -247,7 +247,7 @@ def _spread(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.
                 ticks, here = int(np.rint(v * scale)), np.uint64(INTS + place)
                 old, ints[s, here] = ints[s, here], ticks
                 after = total + ticks - old
-                high, low = _wide(high, low, ticks - old, n * (ticks + old) - total - after)
+                high, low = _wide(high, low, ticks - old, n * (ticks + old) - total - after) # type: ignore[call-arg]
                 total = after
                 place += 1
                 if place == n: seen, place = n, 0
@@ -656,7 +656,7 @@ class Other:
             rows = np.flatnonzero(~np.isnan(tables[:, :, s]).any(axis=0))
             own = tables[:, rows, s]
             for i in range(n, len(rows) + 1): out[rows[i - 1], s] = self.value(own[:, i - n:i], params)
-        return out.reshape(1, *np.shape(x[0]))
+        return out.reshape((1, *np.shape(x[0])))
 
 @cache
 def _other(what: str, name: str) -> Other:
@@ -720,7 +720,7 @@ def all_outputs(
     try: run(spec.code, ints, floats, columns, out)
     except OverflowError:
         raise refusal(spec.name, *next((a, floats[0, LIMIT]) for a in columns if (np.abs(a) >= floats[0, LIMIT]).any())) from None
-    return out.reshape(len(out), *np.shape(x[0]))
+    return out.reshape((len(out), *np.shape(x[0])))
 
 def indicator(
     name: str, # Key of `INDICATORS`, with an output after a dot if not the first

@@ -171,8 +171,8 @@ def test_coarse_features_are_bit_equal_and_know_nothing_of_the_future(seed: int,
         for s in range(len(panel.symbols)):
             known = slow_coarse(panel, s, resolution)
             o, h, l, c, v = np.array([bar for _, bar in known]).reshape(-1, 5).T
-            values = {"slow": lambda: indicator("sma", c, window=2), "day": lambda: h, "hours": lambda: v, "week": lambda: o,
-                      "wide": lambda: indicator("atr", h, l, c, window=2)}[name]()
+            values = {"slow": indicator("sma", c, window=2), "day": h, "hours": v, "week": o,
+                      "wide": indicator("atr", h, l, c, window=2)}[name]
             want = np.full(len(panel), np.nan)
             for (t, _), value in zip(known, values): want[t:] = value
             want[np.isnan(panel.close[:, s])] = np.nan
