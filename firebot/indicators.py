@@ -546,7 +546,8 @@ INDICATORS: dict[str, Indicator] = {i.name: i for i in (
 # %% ../nbs/20_indicators.ipynb #other-library
 def _library() -> Any:
     "pandas-ta, where it is installed."
-    try: import pandas_ta_classic
+    try:
+        import pandas_ta_classic
     except ImportError: raise ConfigError("Indicators named ta.* need the package pandas-ta-classic; "
                                           "install it with: pip install 'firebot[ta]'") from None
     return pandas_ta_classic
@@ -648,11 +649,12 @@ class Other:
         params: Mapping[str, Any], # Complete
     ) -> np.ndarray: # [1, T] or [1, T, S]
         "The windows of all bars, one after the other."
-        tables, n = np.array([table(column) for column in x]), params["history"]
+        tables: np.ndarray = np.stack([table(column) for column in x])
+        n = params["history"]
         for a in tables:
             if (np.abs(a) >= _LARGE).any(): raise refusal(self.name, a, _LARGE)
-        out = np.full(tables.shape[1:], np.nan)
-        for s in range(out.shape[1]):
+        out: np.ndarray = np.full(tables.shape[1:], np.nan)
+        for s in range(tables.shape[2]):
             rows = np.flatnonzero(~np.isnan(tables[:, :, s]).any(axis=0))
             own = tables[:, rows, s]
             for i in range(n, len(rows) + 1): out[rows[i - 1], s] = self.value(own[:, i - n:i], params)
