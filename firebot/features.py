@@ -25,7 +25,7 @@ from .validate import DAY, session_days
 # %% ../nbs/21_features.ipynb #feature
 Declaration = Sequence[Any] | Mapping[str, Any] # (indicator, parameters, column, resolution), the last three optional
 VOLUME_SCALE = 1e4
-_KEYS = {"indicator": None, "params": {}, "column": "", "resolution": ""}
+_KEYS: dict[str, Any] = {"indicator": None, "params": {}, "column": "", "resolution": ""}
 
 def _declared(name: str, declaration: Declaration) -> tuple[str, dict[str, Any], str, str]:
     "What `declaration` says, in the order of its keys."
@@ -297,8 +297,8 @@ def array(
 # %% ../nbs/21_features.ipynb #window
 class _Window:
     "The last bars of some symbols, for an indicator that is computed over them anew"
-    def __init__(self, f: Feature, symbols: int) -> None:
-        self.feature, shape = f, (len(f.columns), f.params["history"], symbols)
+    def __init__(self, f: Feature, spec: Other, symbols: int) -> None:
+        self.feature, self.spec, shape = f, spec, (len(f.columns), f.params["history"], symbols)
         self.kept = np.full(shape, np.nan)
 
     def after(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]: # Values [R, S] and the window then
@@ -306,7 +306,7 @@ class _Window:
         kept, out = self.kept.copy(), np.full(rows.shape[1:], np.nan)
         for r, s in np.argwhere(~np.isnan(rows).any(axis=0)).tolist():
             kept[:, :, s] = np.concatenate([kept[:, 1:, s], rows[:, r, s, None]], axis=1)
-            if not np.isnan(kept[0, 0, s]): out[r, s] = self.feature.spec.value(np.ascontiguousarray(kept[:, :, s]), self.feature.params)
+            if not np.isnan(kept[0, 0, s]): out[r, s] = self.spec.value(np.ascontiguousarray(kept[:, :, s]), self.feature.params)
         return out, kept
 
 # %% ../nbs/21_features.ipynb #group
@@ -315,7 +315,7 @@ class _Group:
     def __init__(self, features: Sequence[Feature], symbols: int) -> None:
         own = [f for f in features if isinstance(f.spec, Indicator)]
         self.features, self.symbols = own, symbols
-        self.others = {f.name: _Window(f, symbols) for f in features if isinstance(f.spec, Other)}
+        self.others = {f.name: _Window(f, f.spec, symbols) for f in features if isinstance(f.spec, Other)}
         self.sources = sorted({c for f in features for c in f.columns})
         blanks = [f.spec.blank(f.params, symbols) for f in own if isinstance(f.spec, Indicator)]
         self.ints = np.concatenate([np.empty(0, np.int64), *(i.ravel() for i, _ in blanks)])

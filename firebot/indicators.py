@@ -247,7 +247,7 @@ def _spread(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.
                 ticks, here = int(np.rint(v * scale)), np.uint64(INTS + place)
                 old, ints[s, here] = ints[s, here], ticks
                 after = total + ticks - old
-                high, low = _wide(high, low, ticks - old, n * (ticks + old) - total - after)
+                high, low = _wide(high, low, ticks - old, n * (ticks + old) - total - after) # type: ignore[call-arg]
                 total = after
                 place += 1
                 if place == n: seen, place = n, 0
@@ -546,7 +546,8 @@ INDICATORS: dict[str, Indicator] = {i.name: i for i in (
 # %% ../nbs/20_indicators.ipynb #other-library
 def _library() -> Any:
     "pandas-ta, where it is installed."
-    try: import pandas_ta_classic
+    try:
+        import pandas_ta_classic
     except ImportError: raise ConfigError("Indicators named ta.* need the package pandas-ta-classic; "
                                           "install it with: pip install 'firebot[ta]'") from None
     return pandas_ta_classic
@@ -648,15 +649,16 @@ class Other:
         params: Mapping[str, Any], # Complete
     ) -> np.ndarray: # [1, T] or [1, T, S]
         "The windows of all bars, one after the other."
-        tables, n = np.array([table(column) for column in x]), params["history"]
+        tables: np.ndarray = np.stack([table(column) for column in x])
+        n = params["history"]
         for a in tables:
             if (np.abs(a) >= _LARGE).any(): raise refusal(self.name, a, _LARGE)
-        out = np.full(tables.shape[1:], np.nan)
-        for s in range(out.shape[1]):
+        out: np.ndarray = np.full(tables.shape[1:], np.nan)
+        for s in range(tables.shape[2]):
             rows = np.flatnonzero(~np.isnan(tables[:, :, s]).any(axis=0))
             own = tables[:, rows, s]
             for i in range(n, len(rows) + 1): out[rows[i - 1], s] = self.value(own[:, i - n:i], params)
-        return out.reshape(1, *np.shape(x[0]))
+        return out.reshape((1, *np.shape(x[0])))
 
 @cache
 def _other(what: str, name: str) -> Other:
@@ -720,7 +722,7 @@ def all_outputs(
     try: run(spec.code, ints, floats, columns, out)
     except OverflowError:
         raise refusal(spec.name, *next((a, floats[0, LIMIT]) for a in columns if (np.abs(a) >= floats[0, LIMIT]).any())) from None
-    return out.reshape(len(out), *np.shape(x[0]))
+    return out.reshape((len(out), *np.shape(x[0])))
 
 def indicator(
     name: str, # Key of `INDICATORS`, with an output after a dot if not the first
