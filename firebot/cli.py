@@ -93,11 +93,14 @@ data = typer.Typer(name="data", no_args_is_help=True, help="Check, import, fetch
 app.add_typer(data)
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders, CSV or Parquet.", show_default=False)]
-Symbol = Annotated[str | None, typer.Option("--symbol", metavar="S", help="Whose they are; a column or the file's name says it if not given.", show_default=False)]
-Resolution = Annotated[str | None, typer.Option("--resolution", metavar="R", help="1m 5m 15m 30m 1h 4h 1d 1w; found out if not given.", show_default=False)]
+Symbol = Annotated[str | None, typer.Option("--symbol", metavar="S",
+                                            help="Whose they are; a column or the file's name says it if not given.", show_default=False)]
+Resolution = Annotated[str | None, typer.Option("--resolution", metavar="R", help="1m 5m 15m 30m 1h 4h 1d 1w; found out if not given.",
+                                                show_default=False)]
 Exchange = Annotated[str, typer.Option("--exchange", metavar="X", help="Code of the exchange.")]
 Zone = Annotated[str | None, typer.Option("--zone", metavar="Z", help="IANA zone of times that do not say theirs.", show_default=False)]
-Into = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of the store; data/store of the workspace if not given.", show_default=False)]
+Into = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of the store; data/store of the workspace if not given.",
+                                           show_default=False)]
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Folder of the backups.", show_default=False)]
 First = Annotated[str | None, typer.Option("--start", metavar="DAY", help="First session.", show_default=False)]
 Last = Annotated[str | None, typer.Option("--end", metavar="DAY", help="Last session, included.", show_default=False)]
@@ -122,7 +125,8 @@ def _store(folder: Path | None) -> Any:
 # %% ../nbs/90_cli.ipynb #data-check
 @data.command("check")
 def data_check(paths: Paths, symbol: Symbol = None, resolution: Resolution = None, exchange: Exchange = "XNYS", zone: Zone = None,
-               as_of: Annotated[str | None, typer.Option("--as-of", metavar="DAY", help="Nothing can be later; today if not given.", show_default=False)] = None,
+               as_of: Annotated[str | None, typer.Option("--as-of", metavar="DAY", help="Nothing can be later; today if not given.",
+                                                         show_default=False)] = None,
                json: Annotated[bool, typer.Option("--json", help="Every finding as JSON.")] = False) -> None:
     "Judge files of bars and quotes."
     from firebot.check import check_paths
@@ -137,7 +141,8 @@ def _as_of(day: str | None) -> Any:
 
 # %% ../nbs/90_cli.ipynb #data-import
 @data.command("import")
-def data_import(paths: Paths, store: Into = None, symbol: Symbol = None, resolution: Resolution = None, exchange: Exchange = "XNYS", zone: Zone = None) -> None:
+def data_import(paths: Paths, store: Into = None, symbol: Symbol = None, resolution: Resolution = None, exchange: Exchange = "XNYS",
+                zone: Zone = None) -> None:
     "Bring files of bars and quotes into the store."
     from firebot.check import check_paths
     _logs()
@@ -163,7 +168,8 @@ def _import(store: Any, path: Path, files: list[Any], symbol: str | None, exchan
         for r in sorted({f.resolution for f in own if f.kind == "bars"}):
             names = sorted({s for f in own if f.kind == "bars" and f.resolution == r for s in f.symbols})
             if symbol and names != [symbol] or not set(names) <= set(source.get_symbols()):
-                raise ConfigError(f"{path}: --symbol is {symbol}, and the file is named otherwise and has no symbol column; rename it to {symbol}{suffix}.")
+                raise ConfigError(f"{path}: --symbol is {symbol}, and the file is named otherwise and has no symbol column; "
+                                  f"rename it to {symbol}{suffix}.")
             for done in take(store, source, now, r, names): _added(done)
         for f in (f for f in own if f.kind != "bars"):
             for s in f.symbols:
@@ -177,7 +183,8 @@ def _added(done: Any) -> None:
 # %% ../nbs/90_cli.ipynb #data-fetch
 @data.command("fetch")
 def data_fetch(symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="What to fetch.", show_default=False)],
-               start: First = None, end: Last = None, resolution: Annotated[str, typer.Option("--resolution", metavar="R", help="1m 5m 15m 1h 1d.")] = "1d",
+               start: First = None, end: Last = None, resolution: Annotated[str, typer.Option("--resolution", metavar="R",
+                   help="1m 5m 15m 1h 1d.")] = "1d",
                store: Into = None, exchange: Exchange = "XNYS") -> None:
     "Fetch bars from Yahoo into the store, as far as they are missing."
     import os
@@ -195,7 +202,8 @@ def data_fetch(symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...",
     done = fetch(symbols, first, last, resolution, folder, _now, chunk=os.environ.get("YFINANCE_BACKFILL_CHUNK"), exchange=exchange, progress=told)
     for f in done: typer.echo(str(f), err=bool(f.error))
     if there := [f.symbol for f in done if f.last]:
-        for a in take(_store(store), make_source("yfinance", path=folder, exchange=exchange), now, resolution, there, together=False, onward=True): _added(a)
+        for a in take(_store(store), make_source("yfinance", path=folder, exchange=exchange), now, resolution, there, together=False,
+                      onward=True): _added(a)
     if any(f.error for f in done): raise typer.Exit(1)
 
 # %% ../nbs/90_cli.ipynb #data-backup
@@ -212,8 +220,10 @@ def data_backup(target: Target, store: Into = None,
     typer.echo(f"{made.name}: {files:,} files, {made.bytes:,} bytes, {written:,} of them new to {target}")
 
 @data.command("restore")
-def data_restore(target: Target, folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Where to; new or empty.", show_default=False)] = None,
-                 which: Annotated[str | None, typer.Option("--which", metavar="NAME", help="Which backup; the last if not given.", show_default=False)] = None,
+def data_restore(target: Target, folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Where to; new or empty.",
+    show_default=False)] = None,
+                 which: Annotated[str | None, typer.Option("--which", metavar="NAME", help="Which backup; the last if not given.",
+                                                           show_default=False)] = None,
                  part: Annotated[str, typer.Option("--part", metavar="NAME", help="store or reports.")] = "store",
                  names: Annotated[bool, typer.Option("--list", help="Say what backups there are, and stop.")] = False) -> None:
     "Bring a copy back, proven, into an empty folder."

@@ -288,7 +288,8 @@ def _simulated(job: Job, records: Mapping[str, list[Signal]]) -> Result:
 # %% ../nbs/63_runs.ipynb #execute
 def execute(job: Job) -> Outcome:
     "Run `job`; the same job gives the same outcome."
-    put_in, records = inputs(job), {s.strategy_id: [] for s in job.strategies}
+    put_in = inputs(job)
+    records: dict[str, list[Signal]] = {s.strategy_id: [] for s in job.strategies}
     with bind(run_id=run_id(put_in)):
         result = _simulated(job, records)
         for name, said in records.items(): log.debug("signals formed", strategy_id=name, signals=len(said))
