@@ -15,6 +15,7 @@ __all__ = ['SESSION_MINUTES', 'NOISE', 'METHODS', 'expected_shortfall', 'BLOCK',
 # %% ../nbs/50_metrics.ipynb #imports
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,28 +99,27 @@ class _Path(NamedTuple):
     spell: float # Longest run of bars below a peak
 
 @compiled
-def _drawdown(e: np.ndarray) -> np.ndarray:
-    out, peak = np.empty(e.size), 1.0
-    for i in range(e.size):
-        if i == 0 or e[i] > peak: peak = e[i]
-        out[i] = e[i] / peak - 1
-    return out
-
-@compiled
-def _path(e: np.ndarray) -> _Path:
-    if e.size == 0: return _Path(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
-    depth, total, squares, spell, longest = 0.0, 0.0, 0.0, 0, 0
-    for d in _drawdown(e):
-        depth, total, squares = min(depth, d), total + d, squares + d * d
-        spell = spell + 1 if d < 0 else 0
+def _path(x: np.ndarray, chained: bool) -> _Path:
+    "Of account values or, `chained`, of returns on a start of 1."
+    if x.size == 0 and not chained: return _Path(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
+    first = 1.0 if chained else x[0]
+    e, peak, depth, total, squares, spell, longest = first, first, 0.0, 0.0, 0.0, 0, 0
+    for v in x:
+        e = e * (1 + v) if chained else v
+        peak = max(peak, e)
+        d = e / peak - 1
+        depth, total, squares, spell = min(depth, d), total + d, squares + d * d, (spell + 1) * (d < 0)
         longest = max(longest, spell)
-    return _Path(e.size - 1.0, e[0], e[-1], depth, total, squares, float(longest))
+    return _Path(x.size - (not chained) + 0.0, first, e, depth, total, squares, float(longest))
 
 # %% ../nbs/50_metrics.ipynb #walk
-def _walk(equity: ArrayLike) -> _Path:
+def _started(equity: ArrayLike) -> np.ndarray:
+    "An equity curve that begins with something."
     e = _array(equity, "equity")
     if len(e) and e[0] <= 0: raise DataError(f"equity starts at {e[0]}; metrics need a positive start.")
-    return _path(e)
+    return e
+
+def _walk(equity: ArrayLike) -> _Path: return _path(_started(equity), False)
 
 # %% ../nbs/50_metrics.ipynb #growth
 @compiled
@@ -149,8 +149,8 @@ def drawdown(
     equity: ArrayLike, # Account value at each bar
 ) -> np.ndarray: # As long as `equity`, zero or negative
     "Fall from the highest value so far, at each bar."
-    _walk(equity)
-    return _drawdown(_array(equity, "equity"))
+    e = _started(equity)
+    return e / np.maximum.accumulate(e) - 1
 
 def max_drawdown(
     equity: ArrayLike, # Account value at each bar
@@ -254,9 +254,9 @@ def drawdown_table(
         rows.append((day(x.peak), day(x.low), day(x.recovery), x.depth, x.low - x.peak, end - x.low, end - x.peak))
     return pd.DataFrame(rows, columns=columns)
 
-# %% ../nbs/50_metrics.ipynb #moments
-class _Moments(NamedTuple):
-    "Mean, spread and shape of a series"
+# %% ../nbs/50_metrics.ipynb #heap
+class _Heap(NamedTuple):
+    "Mean, spread and shape of a series, and what lies on the two sides of a threshold"
     n: float
     mean: float
     spread: float # Sample standard deviation (n - 1)
@@ -264,53 +264,71 @@ class _Moments(NamedTuple):
     kurtosis: float # In excess of the normal's 3
     low: float
     high: float
+    over: float # Sum of what exceeds the threshold
+    short: float # Sum of what falls short of it, positive
+    squares: float # Sum of squared shortfalls
+    losses: float # Sum of what is below zero, positive
 
 @compiled
-def _moments(x: np.ndarray) -> _Moments:
-    n = x.size
-    if n == 0: return _Moments(0.0, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
+def _spread(n: float, low: float, high: float, c: float, s2: float) -> float:
+    "Standard deviation from the mean square `s2` of deviations whose mean is `c`."
+    if n < 2: return np.nan
+    return ((s2 - c * c) * n / (n - 1)) ** 0.5 if high - low > NOISE else 0.0
+
+@compiled
+def _shape(spread: float, n: float, c: float, s2: float, s3: float, s4: float) -> tuple[float, float]:
+    "Skew and kurtosis from mean powers of the same deviations."
+    if not spread > 0: return np.nan, np.nan
+    m2, m3, m4 = s2 - c * c, s3 - 3 * c * s2 + 2 * c**3, s4 - 4 * c * s3 + 6 * c * c * s2 - 3 * c**4
+    return _ratio(m3, m2**1.5), _ratio(m4, m2 * m2) - 3
+
+# %% ../nbs/50_metrics.ipynb #heap-kernel
+@compiled
+def _heap(x: np.ndarray, threshold: float) -> _Heap:
+    n, nan = float(x.size), np.nan
+    if n == 0: return _Heap(n, nan, nan, nan, nan, nan, nan, 0.0, 0.0, 0.0, 0.0)
     total, low, high = 0.0, x[0], x[0]
     for v in x: total, low, high = total + v, min(low, v), max(high, v)
-    guess, s1, s2, s3, s4 = total / n, 0.0, 0.0, 0.0, 0.0
+    guess, s1, s2, s3, s4, over, short, squares, losses = total / n, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for v in x:
-        d = v - guess
-        q = d * d
+        d, e = v - guess, v - threshold
+        q, down = d * d, abs(e) - e # Twice the shortfall: halved once, at the end
         s1, s2, s3, s4 = s1 + d, s2 + q, s3 + q * d, s4 + q * q
-    c, s2, s3, s4 = s1 / n, s2 / n, s3 / n, s4 / n
-    m2, m3, m4 = s2 - c * c, s3 - 3 * c * s2 + 2 * c**3, s4 - 4 * c * s3 + 6 * c * c * s2 - 3 * c**4
-    flat = high - low <= NOISE
-    spread = np.nan if n < 2 else 0.0 if flat else (m2 * n / (n - 1)) ** 0.5
-    skew, kurtosis = (np.nan, np.nan) if flat else (_ratio(m3, m2**1.5), _ratio(m4, m2 * m2) - 3)
-    return _Moments(float(n), guess + c, spread, skew, kurtosis, low, high)
+        over, short, squares, losses = over + e + abs(e), short + down, squares + down * down, losses + (abs(v) - v)
+    if low - threshold >= -NOISE: short = squares = 0.0
+    if low >= -NOISE: losses = 0.0
+    spread = _spread(n, low, high, s1 / n, s2 / n)
+    skew, kurtosis = _shape(spread, n, s1 / n, s2 / n, s3 / n, s4 / n)
+    return _Heap(n, guess + s1 / n, spread, skew, kurtosis, low, high, over / 2, short / 2, squares / 4, losses / 2)
+
+def _of(returns: ArrayLike, threshold: float = 0.0) -> _Heap: return _heap(_array(returns, "returns"), threshold)
 
 # %% ../nbs/50_metrics.ipynb #volatility
 @compiled
-def _volatility(m: _Moments, p: float) -> float: return m.spread * p**0.5
-
-def _shape(returns: ArrayLike) -> _Moments: return _moments(_array(returns, "returns"))
+def _volatility(spread: float, p: float) -> float: return spread * p**0.5
 
 def volatility(
     returns: ArrayLike, # Return of each bar
     periods_per_year: float = 252, # Bars in a year
 ) -> float:
     "Annual standard deviation of returns."
-    return _volatility(_shape(returns), periods_per_year)
+    return _volatility(_of(returns).spread, periods_per_year)
 
 def skew(
     returns: ArrayLike, # Return of each bar
 ) -> float:
     "Third standardised moment: negative where the bad tail is the longer."
-    return _shape(returns).skew
+    return _of(returns).skew
 
 def kurtosis(
     returns: ArrayLike, # Return of each bar
 ) -> float:
     "Fourth standardised moment less the normal's 3: positive where the tails are fat."
-    return _shape(returns).kurtosis
+    return _of(returns).kurtosis
 
 # %% ../nbs/50_metrics.ipynb #sharpe
 @compiled
-def _sharpe(m: _Moments, p: float, rate: float) -> float: return _ratio((m.mean - rate / p) * p**0.5, m.spread)
+def _sharpe(mean: float, spread: float, p: float, rate: float) -> float: return _ratio((mean - rate / p) * p**0.5, spread)
 
 def sharpe(
     returns: ArrayLike, # Return of each bar
@@ -318,31 +336,16 @@ def sharpe(
     risk_free: float = 0.0, # Yearly rate, a fraction
 ) -> float:
     "Annual Sharpe ratio."
-    return _sharpe(_shape(returns), periods_per_year, risk_free)
-
-# %% ../nbs/50_metrics.ipynb #sides
-class _Sides(NamedTuple):
-    "What lies above a threshold and what below"
-    gains: float # Sum
-    losses: float # Sum, positive
-    squares: float # Sum of squared losses
-
-@compiled
-def _sides(x: np.ndarray, threshold: float) -> _Sides:
-    gains, losses, squares, low = 0.0, 0.0, 0.0, 0.0
-    for v in x:
-        d = v - threshold
-        up, down = (d + abs(d)) / 2, (d - abs(d)) / 2
-        gains, losses, squares, low = gains + up, losses - down, squares + down * down, min(low, down)
-    return _Sides(gains, losses, squares) if low < -NOISE else _Sides(gains, 0.0, 0.0)
+    h = _of(returns)
+    return _sharpe(h.mean, h.spread, periods_per_year, risk_free)
 
 # %% ../nbs/50_metrics.ipynb #sortino
 @compiled
-def _downside_deviation(m: _Moments, s: _Sides, p: float) -> float: return (_ratio(s.squares, m.n) * p) ** 0.5
+def _downside_deviation(h: _Heap, p: float) -> float: return (_ratio(h.squares, h.n) * p) ** 0.5
 
 @compiled
-def _sortino(m: _Moments, s: _Sides, p: float, rate: float) -> float:
-    return _ratio(m.mean * p - rate, _downside_deviation(m, s, p)) if m.n > 1 else np.nan
+def _sortino(h: _Heap, p: float, rate: float) -> float:
+    return _ratio(h.mean * p - rate, _downside_deviation(h, p)) if h.n > 1 else np.nan
 
 def downside_deviation(
     returns: ArrayLike, # Return of each bar
@@ -350,8 +353,7 @@ def downside_deviation(
     required_return: float = 0.0, # Minimum acceptable return, yearly rate
 ) -> float:
     "Annual root mean square of the shortfalls, over all bars."
-    r = _array(returns, "returns")
-    return _downside_deviation(_moments(r), _sides(r, required_return / periods_per_year), periods_per_year)
+    return _downside_deviation(_of(returns, required_return / periods_per_year), periods_per_year)
 
 def sortino(
     returns: ArrayLike, # Return of each bar
@@ -359,15 +361,14 @@ def sortino(
     required_return: float = 0.0, # Minimum acceptable return, yearly rate
 ) -> float:
     "Annual Sortino ratio."
-    r, p = _array(returns, "returns"), periods_per_year
-    return _sortino(_moments(r), _sides(r, required_return / p), p, required_return)
+    return _sortino(_of(returns, required_return / periods_per_year), periods_per_year, required_return)
 
 # %% ../nbs/50_metrics.ipynb #omega
 @compiled
-def _omega(m: _Moments, s: _Sides) -> float: return _ratio(s.gains, s.losses) if m.n > 1 else np.nan
+def _omega(h: _Heap) -> float: return _ratio(h.over, h.short) if h.n > 1 else np.nan
 
 @compiled
-def _gain_to_pain(s: _Sides) -> float: return _ratio(s.gains - s.losses, s.losses)
+def _gain_to_pain(h: _Heap) -> float: return _ratio(h.mean * h.n, h.losses)
 
 def omega(
     returns: ArrayLike, # Return of each bar
@@ -375,24 +376,30 @@ def omega(
     required_return: float = 0.0, # Threshold, yearly rate
 ) -> float:
     "Sum of the excesses over the sum of the shortfalls."
-    r = _array(returns, "returns")
-    return _omega(_moments(r), _sides(r, required_return / periods_per_year))
+    return _omega(_of(returns, required_return / periods_per_year))
 
 def gain_to_pain(
     returns: ArrayLike, # Return of each bar
 ) -> float:
     "Sum of returns over the sum of the losses."
-    return _gain_to_pain(_sides(_array(returns, "returns"), 0.0))
+    return _gain_to_pain(_of(returns))
+
+# %% ../nbs/50_metrics.ipynb #logs
+@partial(compiled, error_model="numpy")
+def _small_logs(r: np.ndarray, out: np.ndarray) -> None:
+    "log(1 + r) for |r| < 1/16, to the last place."
+    for i in range(r.size):
+        s = r[i] / (2 + r[i])
+        q = s * s
+        out[i] = 2 * s * (1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q / 11)))))
 
 # %% ../nbs/50_metrics.ipynb #stability
 @compiled
-def _stability(r: np.ndarray) -> float:
-    n, s, total = r.size, 0.0, 0.0
-    if n < 2: return np.nan
-    y = np.empty(n)
+def _line(y: np.ndarray) -> float:
+    "R squared of the running sum of `y` on time."
+    n, s, total = y.size, 0.0, 0.0
     for i in range(n):
-        if r[i] <= -1: return np.nan
-        s += np.log1p(r[i])
+        s += y[i]
         y[i], total = s, total + s
     mean, middle, xy, yy = total / n, (n - 1) / 2, 0.0, 0.0
     for i in range(n):
@@ -400,11 +407,20 @@ def _stability(r: np.ndarray) -> float:
         xy, yy = xy + (i - middle) * d, yy + d * d
     return min(1.0, xy / (n * (float(n) * n - 1) / 12) * xy / yy) if yy / n > NOISE**2 else np.nan
 
+@compiled
+def _stability(r: np.ndarray, h: _Heap, work: np.ndarray) -> float:
+    if r.size < 2 or h.low <= -1: return np.nan
+    if max(abs(h.low), abs(h.high)) < 1 / 16: _small_logs(r, work)
+    else:
+        for i in range(r.size): work[i] = np.log1p(r[i])
+    return _line(work)
+
 def stability(
     returns: ArrayLike, # Return of each bar
 ) -> float:
     "R squared of cumulated log returns on time."
-    return _stability(_array(returns, "returns"))
+    r = _array(returns, "returns")
+    return _stability(r, _heap(r, 0.0), np.empty(len(r)))
 
 # %% ../nbs/50_metrics.ipynb #tails
 class _Tails(NamedTuple):
@@ -413,18 +429,23 @@ class _Tails(NamedTuple):
     high: np.ndarray
     worst: np.ndarray
 
+def _ranked(x: np.ndarray, rank: float, start: int = 0) -> np.ndarray:
+    "The value at a fractional `rank` of each row, partitioned on the way from the column `start`."
+    k = int(rank)
+    x[:, start:].partition(k - start, axis=1)
+    above = x[:, k + 1:].min(axis=1) if k + 1 < x.shape[1] else x[:, k]
+    return x[:, k] + (above - x[:, k]) * (rank - k)
+
 def _tails(
     r: np.ndarray, # [N, n], a series in each row
     cutoff: float, # Share of the bars in a tail
 ) -> _Tails:
-    if not 0 < cutoff < 1: raise DataError(f"cutoff is {cutoff}; give the share of bars in the tail, such as 0.05.")
-    n = r.shape[1]
+    if not 0 < cutoff <= 0.5: raise DataError(f"cutoff is {cutoff}; give the share of bars in a tail, such as 0.05.")
+    n, x = r.shape[1], r.copy()
     if n == 0: return _Tails(*np.full((3, len(r)), np.nan))
-    ranks = [(n - 1) * cutoff, (n - 1) * (1 - cutoff)]
-    near = [(int(x), min(int(x) + 1, n - 1), x - int(x)) for x in ranks]
-    x = np.partition(r, sorted({i for a, b, _ in near for i in (a, b)}), axis=1)
-    low, high = (x[:, a] + (x[:, b] - x[:, a]) * part for a, b, part in near)
-    return _Tails(low, high, np.sort(x[:, :near[0][0] + 1], axis=1).mean(axis=1))
+    k, high = int((n - 1) * cutoff), (n - 1) * (1 - cutoff)
+    low = _ranked(x, (n - 1) * cutoff)
+    return _Tails(low, _ranked(x, high, min(k + 1, int(high))), np.sort(x[:, :k + 1], axis=1).mean(axis=1))
 
 # %% ../nbs/50_metrics.ipynb #gauss
 def _normal(cutoff: float) -> tuple[float, float]:
@@ -433,7 +454,7 @@ def _normal(cutoff: float) -> tuple[float, float]:
     return z, -NormalDist().pdf(z) / cutoff
 
 @compiled
-def _gaussian(m: _Moments, deviations: float) -> float: return m.mean + deviations * m.spread
+def _gaussian(h: _Heap, deviations: float) -> float: return h.mean + deviations * h.spread
 
 def _tail(returns: ArrayLike, cutoff: float) -> _Tails: return _tails(_array(returns, "returns")[None], cutoff)
 
@@ -442,7 +463,7 @@ def _risk(returns: ArrayLike, cutoff: float, method: str, conditional: bool) -> 
     if method not in METHODS: raise DataError(f"unknown method {method!r}; known are {', '.join(METHODS)}.")
     tail = _tail(returns, cutoff)
     if method == "historical": return float(tail.worst[0] if conditional else tail.low[0])
-    return _gaussian(_shape(returns), _normal(cutoff)[conditional])
+    return _gaussian(_of(returns), _normal(cutoff)[conditional])
 
 # %% ../nbs/50_metrics.ipynb #tail-functions
 def value_at_risk(
@@ -503,29 +524,22 @@ class Figures(NamedTuple):
     tail_ratio: float
 
 @compiled
-def _figures(e: np.ndarray, r: np.ndarray, low: float, high: float, worst: float, p: float, rate: float,
+def _figures(w: _Path, r: np.ndarray, work: np.ndarray, low: float, high: float, worst: float, p: float, rate: float,
              normal: tuple[float, float]) -> Figures:
-    w, m, s, zero = _path(e), _moments(r), _sides(r, rate / p), _sides(r, 0.0)
+    h = _heap(r, rate / p)
     return Figures(
-        _total_return(w), _cagr(w, p), m.high, m.low, _volatility(m, p), _downside_deviation(m, s, p),
-        _sharpe(m, p, rate), _sortino(m, s, p, rate), _calmar(w, p), _omega(m, s), _gain_to_pain(zero),
-        _recovery_factor(w), _stability(r), w.depth, w.spell, _ulcer_index(w), _pain_index(w), m.skew, m.kurtosis,
-        low, worst, _gaussian(m, normal[0]), _gaussian(m, normal[1]), _tail_ratio(low, high))
+        _total_return(w), _cagr(w, p), h.high, h.low, _volatility(h.spread, p), _downside_deviation(h, p),
+        _sharpe(h.mean, h.spread, p, rate), _sortino(h, p, rate), _calmar(w, p), _omega(h), _gain_to_pain(h), _recovery_factor(w),
+        _stability(r, h, work), w.depth, w.spell, _ulcer_index(w), _pain_index(w), h.skew, h.kurtosis,
+        low, worst, _gaussian(h, normal[0]), _gaussian(h, normal[1]), _tail_ratio(low, high))
 
 # %% ../nbs/50_metrics.ipynb #rows
 @compiled
-def _wealth(r: np.ndarray) -> np.ndarray:
-    "What a start of 1 becomes."
-    e = np.empty(r.size + 1)
-    e[0] = 1.0
-    for i in range(r.size): e[i + 1] = e[i] * (1 + r[i])
-    return e
-
-@compiled
 def _rows(r: np.ndarray, low: np.ndarray, high: np.ndarray, worst: np.ndarray, p: float, rate: float,
           normal: tuple[float, float], out: np.ndarray) -> None:
+    work = np.empty(r.shape[1])
     for i in range(len(r)):
-        found = _figures(_wealth(r[i]), r[i], low[i], high[i], worst[i], p, rate, normal)
+        found = _figures(_path(r[i], True), r[i], work, low[i], high[i], worst[i], p, rate, normal)
         for k in range(len(found)): out[k, i] = found[k]
 
 def _measured(r: np.ndarray, p: float, rate: float, cutoff: float) -> np.ndarray: # [N, n] -> [figures, N]
@@ -601,26 +615,53 @@ class Relative(NamedTuple):
     down_capture: float
 
 @compiled
-def _annual(r: np.ndarray, b: np.ndarray, side: int, p: float) -> float:
-    "Annual growth over the bars on which the benchmark `b` has the sign `side`; 0 is any."
-    n, product, logs = 0, 1.0, 0.0
+def _pairs(r: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float, float, float]:
+    "Means of `r` and `b`, their spreads, that of `r - b`, and the covariance."
+    n, sr, sb, nan = float(r.size), 0.0, 0.0, np.nan
+    if n == 0: return nan, nan, nan, nan, nan, nan
+    low, high, low_b, high_b, low_a, high_a = r[0], r[0], b[0], b[0], r[0] - b[0], r[0] - b[0]
     for i in range(r.size):
-        if side == 0 or b[i] * side > 0:
-            n, product = n + 1, product * (1 + r[i])
-            if not 1e-100 < product < 1e100: logs, product = logs + np.log(product), 1.0
-    return np.expm1((logs + np.log(product)) * p / n) if n else np.nan
+        x, y, a = r[i], b[i], r[i] - b[i]
+        sr, low, high, sb, low_b, high_b = sr + x, min(low, x), max(high, x), sb + y, min(low_b, y), max(high_b, y)
+        low_a, high_a = min(low_a, a), max(high_a, a)
+    sr, sb, c, cb, xx, yy, xy, aa = sr / n, sb / n, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(r.size):
+        x, y = r[i] - sr, b[i] - sb
+        c, cb, xx, yy, xy, aa = c + x, cb + y, xx + x * x, yy + y * y, xy + x * y, aa + (x - y) * (x - y)
+    c, cb = c / n, cb / n
+    return (sr + c, sb + cb, _spread(n, low, high, c, xx / n), _spread(n, low_b, high_b, cb, yy / n),
+            _spread(n, low_a, high_a, c - cb, aa / n), _ratio((xy / n - c * cb) * n, n - 1))
+
+@compiled
+def _growths(r: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float, float, float, float]:
+    "Number of bars on which the benchmark rose and fell; log growth of both over each, and of the account over all."
+    rose, fell, logs = 0.0, 0.0, np.zeros(5)
+    for first in range(0, r.size, 64):
+        up, up_b, down, down_b, flat = 1.0, 1.0, 1.0, 1.0, 1.0
+        for i in range(first, min(first + 64, r.size)):
+            x, y = r[i], b[i]
+            rising, falling = float(y > 0), float(y < 0)
+            up, up_b, rose = up * (1 + x * rising), up_b * (1 + y * rising), rose + rising
+            down, down_b, fell = down * (1 + x * falling), down_b * (1 + y * falling), fell + falling
+            flat *= 1 + x * (1 - rising - falling)
+        logs += np.log(np.array((up, up_b, down, down_b, flat)))
+    return rose, logs[0], logs[1], fell, logs[2], logs[3], logs[0] + logs[2] + logs[4]
+
+@compiled
+def _capture(n: float, mine: float, other: float, p: float) -> float:
+    return _ratio(np.expm1(mine * p / n), np.expm1(other * p / n)) if n else np.nan
 
 @compiled
 def _relative(r: np.ndarray, b: np.ndarray, p: float, rate: float) -> Relative:
-    m, o, active, cov = _moments(r), _moments(b), _moments(r - b), 0.0
-    for i in range(r.size): cov += (r[i] - m.mean) * (b[i] - o.mean)
-    cov = _ratio(cov, r.size - 1)
-    beta = _ratio(cov, o.spread**2)
-    alpha = (1 + m.mean - rate / p - beta * (o.mean - rate / p)) ** p - 1
+    mean, mean_b, spread, spread_b, active, cov = _pairs(r, b)
+    rose, up, up_b, fell, down, down_b, logs = _growths(r, b)
+    beta = _ratio(cov, spread_b**2)
+    alpha = (1 + mean - rate / p - beta * (mean_b - rate / p)) ** p - 1
+    growth = np.expm1(logs * p / r.size) if r.size else np.nan
     return Relative(
-        alpha if np.isfinite(alpha) else np.nan, beta, _ratio(cov, m.spread * o.spread), _volatility(active, p),
-        _sharpe(active, p, 0.0), _ratio(_annual(r, b, 0, p) - rate, beta),
-        _ratio(_annual(r, b, 1, p), _annual(b, b, 1, p)), _ratio(_annual(r, b, -1, p), _annual(b, b, -1, p)))
+        alpha if np.isfinite(alpha) else np.nan, beta, _ratio(cov, spread * spread_b), _volatility(active, p),
+        _sharpe(mean - mean_b, active, p, 0.0), _ratio(growth - rate, beta), _capture(rose, up, up_b, p),
+        _capture(fell, down, down_b, p))
 
 # %% ../nbs/50_metrics.ipynb #relative-functions
 def relative(
@@ -742,13 +783,13 @@ def trade_stats(
     closed = sorted((t for t in trades if not field_of(t, "open")), key=lambda t: field_of(t, "exit_time"))
     pnl, gain, held = (_array([field_of(t, k) for t in closed], k) for k in ("pnl", "return_pct", "bars_held"))
     costs = _array([field_of(t, "commission") for t in trades], "commission")
-    won, lost, m = pnl[pnl > 0], pnl[pnl < 0], _moments(pnl)
+    won, lost, h = pnl[pnl > 0], pnl[pnl < 0], _heap(pnl, 0.0)
     rate, payoff = _ratio(float(len(won)), float(len(closed))), _ratio(_mean(won), -_mean(lost))
     return dict(trades=len(closed), open_trades=len(trades) - len(closed), wins=len(won), losses=len(lost),
                 win_rate=rate, average_win=_mean(won), average_loss=_mean(lost), payoff_ratio=payoff,
                 profit_factor=_ratio(won.sum(), -lost.sum()), expectancy=_mean(pnl), expectancy_pct=_mean(gain),
-                kelly=kelly(rate, payoff), system_quality=_ratio(m.mean * m.n**0.5, m.spread), best_trade=m.high,
-                worst_trade=m.low, win_streak=_streak(pnl > 0), loss_streak=_streak(pnl < 0),
+                kelly=kelly(rate, payoff), system_quality=_ratio(h.mean * h.n**0.5, h.spread), best_trade=h.high,
+                worst_trade=h.low, win_streak=_streak(pnl > 0), loss_streak=_streak(pnl < 0),
                 average_bars_held=_mean(held), commission=float(costs.sum()))
 
 # %% ../nbs/50_metrics.ipynb #exposure
@@ -953,7 +994,7 @@ def _curve_figures(e: np.ndarray, p: float, rate: float) -> dict[str, float]:
     "The pass over an equity curve that is there already."
     r = returns(e)
     low, high, worst = (float(x[0]) for x in _tails(r[None], 0.05))
-    return _figures(e, r, low, high, worst, float(p), float(rate), _normal(0.05))._asdict()
+    return _figures(_path(e, False), r, np.empty(len(r)), low, high, worst, float(p), float(rate), _normal(0.05))._asdict()
 
 # %% ../nbs/50_metrics.ipynb #summary
 def summary(
