@@ -640,7 +640,7 @@ def _growths(r: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float, 
         up, up_b, down, down_b, flat = 1.0, 1.0, 1.0, 1.0, 1.0
         for i in range(first, min(first + 64, r.size)):
             x, y = r[i], b[i]
-            rising, falling = float(y > 0), float(y < 0)
+            rising, falling = (y > 0) * 1.0, (y < 0) * 1.0
             up, up_b, rose = up * (1 + x * rising), up_b * (1 + y * rising), rose + rising
             down, down_b, fell = down * (1 + x * falling), down_b * (1 + y * falling), fell + falling
             flat *= 1 + x * (1 - rising - falling)
