@@ -294,7 +294,9 @@ def _heap(x: np.ndarray, threshold: float) -> _Heap:
         d, e = v - guess, v - threshold
         q, down = d * d, abs(e) - e # Twice the shortfall: halved once, at the end
         s1, s2, s3, s4 = s1 + d, s2 + q, s3 + q * d, s4 + q * q
-        over, short, squares, losses = over + e + abs(e), short + down, squares + down * down, losses + (abs(v) - v)
+        over, short, squares = over + (e + abs(e)), short + down, squares + down * down
+        if threshold != 0: losses += abs(v) - v
+    if threshold == 0: losses = short
     if low - threshold >= -NOISE: short = squares = 0.0
     if low >= -NOISE: losses = 0.0
     spread = _spread(n, low, high, s1 / n, s2 / n)
@@ -629,8 +631,9 @@ def _pairs(r: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float, fl
         x, y = r[i] - sr, b[i] - sb
         c, cb, xx, yy, xy, aa = c + x, cb + y, xx + x * x, yy + y * y, xy + x * y, aa + (x - y) * (x - y)
     c, cb = c / n, cb / n
-    return (sr + c, sb + cb, _spread(n, low, high, c, xx / n), _spread(n, low_b, high_b, cb, yy / n),
-            _spread(n, low_a, high_a, c - cb, aa / n), _ratio((xy / n - c * cb) * n, n - 1))
+    spread, other = _spread(n, low, high, c, xx / n), _spread(n, low_b, high_b, cb, yy / n)
+    cov = 0.0 if spread == 0 or other == 0 else _ratio((xy / n - c * cb) * n, n - 1)
+    return sr + c, sb + cb, spread, other, _spread(n, low_a, high_a, c - cb, aa / n), cov
 
 @compiled
 def _growths(r: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float, float, float, float]:

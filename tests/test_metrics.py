@@ -294,8 +294,8 @@ def test_every_summary_key_is_defined():
 POLICY = {  # d: a number, n: undefined, 0: zero; in the order of Figures, then of Relative
     "empty": "0nnnnnnnnnnnn00nnnnnnnnn" "nnnnnnnn",
     "one": "dddd" "n" "0nn" "nnnn" "n00" "00" "nn" "ddnn" "d" "nnnnnndn",
-    "zeros": "0000" "00nn" "nnnn" "n00" "00" "nn" "0000" "n" "0d0dddnd",
-    "steady": "dddd" "00nn" "nnnn" "d00" "00" "nn" "dddd" "d" "d0nddddd",
+    "zeros": "0000" "00nn" "nnnn" "n00" "00" "nn" "0000" "n" "00nddn00",
+    "steady": "dddd" "00nn" "nnnn" "d00" "00" "nn" "dddd" "d" "d0nddndd",
     "gains": "dddd" "d0dn" "nnnn" "d00" "00" "dd" "dddd" "d" "dddddddd",
     "losses": "dddd" "dddd" "d0dd" "ddd" "dd" "dd" "dddd" "d" "dddddddd",
     "ruin": "dddd" "dddd" "dddd" "ndd" "dd" "dd" "dddd" "d" "dddddddd",
