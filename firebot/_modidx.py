@@ -623,6 +623,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'firebot.runs.Outcome._money': ('runs.html#outcome._money', 'firebot/runs.py'),
                               'firebot.runs.Outcome.benchmark_equity': ('runs.html#outcome.benchmark_equity', 'firebot/runs.py'),
                               'firebot.runs.Outcome.benchmark_name': ('runs.html#outcome.benchmark_name', 'firebot/runs.py'),
+                              'firebot.runs.Outcome.daily': ('runs.html#outcome.daily', 'firebot/runs.py'),
                               'firebot.runs.Outcome.equity': ('runs.html#outcome.equity', 'firebot/runs.py'),
                               'firebot.runs.Outcome.last_prices': ('runs.html#outcome.last_prices', 'firebot/runs.py'),
                               'firebot.runs.Outcome.metrics': ('runs.html#outcome.metrics', 'firebot/runs.py'),

@@ -56,8 +56,8 @@ def contributions(
     rows = _by_strategy(daily)
     pnl = pd.DataFrame({k: [float(x.total) for x in v] for k, v in rows.items()}, index=[x.date for x in rows[ACCOUNT]])
     before = (float(capital) + pnl[ACCOUNT].cumsum()).shift(fill_value=float(capital))
-    if (before <= 0).any(): raise DataError(f"the account is down to {before.min()} before {before.idxmin()}; there is no return on nothing.")
-    return pnl.div(before, axis=0)
+    alive = (before > 0).cummin()
+    return pnl[alive].div(before[alive], axis=0)
 
 # %% ../nbs/57_attribution.ipynb #performance
 def strategy_performance(
