@@ -8,7 +8,6 @@ __all__ = ['SIDES', 'daily_summary', 'contributions', 'strategy_performance', 's
 
 # %% ../nbs/57_attribution.ipynb #imports
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo

@@ -389,7 +389,7 @@ def gain_to_pain(
 # %% ../nbs/50_metrics.ipynb #logs
 @partial(compiled, error_model="numpy")
 def _small_logs(r: np.ndarray, out: np.ndarray) -> None:
-    "log(1 + r) for |r| < 1/16, to the last place."
+    "log(1 + r) for |r| < 1/16, to a few units in the last place."
     for i in range(r.size):
         s = r[i] / (2 + r[i])
         q = s * s
@@ -752,8 +752,9 @@ def daily_curve(
     zone: str = "UTC", # IANA time zone in which days begin
 ) -> tuple[np.ndarray, np.ndarray]: # Days as datetime64[D], and the value at the end of each
     "The account's value day by day."
+    import pandas as pd
     last, first = _calendar(timestamps, equity, zone, "D"), np.asarray(timestamps, dtype=np.int64)[:2]
-    days = last.index.to_timestamp().to_numpy().astype("datetime64[D]")
+    days = pd.PeriodIndex(last.index, freq="D").to_timestamp().to_numpy().astype("datetime64[D]")
     if len(first) < 2 or len(_calendar(first, [1.0, 1.0], zone, "D")) == 2: return days, last.to_numpy()
     return np.append(days[:1] - 1, days), np.append(_array(equity, "equity")[0], last.to_numpy())
 

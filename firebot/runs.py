@@ -244,11 +244,11 @@ def _words(params: Mapping[str, Any]) -> str: return ", ".join(f"{k} {v}" for k,
 def strategies_table(o: Outcome) -> Table:
     "P&L, risk and trades of each strategy on its own, and of the account."
     days = periods_per_year("1d", o.job.panel.instruments[0].exchange)
-    found, currency = strategy_performance(o.daily, o.trades, o.job.setup.cash, days), o.job.setup.currency
+    found, currency = strategy_performance(o.daily, o.trades, o.job.setup.cash, days).to_dict("index"), o.job.setup.currency
     kinds = dict(total_return="total_return", sharpe="sharpe", max_drawdown="max_drawdown", trades="trades", win_rate="win_rate")
     def row(name: str) -> tuple[str, ...]:
-        if name not in found.index: return (name, *["–"] * (len(kinds) + 2))
-        x = found.loc[name]
+        if name not in found: return (name, *["–"] * (len(kinds) + 2))
+        x = found[name]
         figures = (format_metric(kind, x[k]) for k, kind in kinds.items())
         return "All" if name == ACCOUNT else name, money(float(x["pnl"]), currency), *figures, money(x["commission"], currency)
     rows = [row(name) for name in (*(s.strategy_id for s in o.job.setup.seats), ACCOUNT)]

