@@ -33,7 +33,7 @@ from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .metrics import format_metric, money, periods_per_year, summary
 from .models import EXCHANGES, Bars, ConfigError, DataError, Instrument, RunError, from_ns
-from .money import from_int
+from .money import MISSING, from_int
 from .portfolio import ACCOUNT, DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
 from .sources import make_source
@@ -145,15 +145,23 @@ class Outcome:
     @cached_property
     def daily(self) -> list[DailyPnl]:
         "P&L by day and strategy, and of the account."
+        return daily_pnl(self.events, self.job.panel.start, self.job.panel.symbols, *self._closes, self.job.zone)
+    @cached_property
+    def _closes(self) -> tuple[np.ndarray, list[int]]:
+        "Closes on the tick, as integers, and their decimals."
         window, _ = make_window(self.job.panel, self.job.setup)
-        scales = [self.job.setup.price_scale(i) for i in self.job.setup.instruments]
-        return daily_pnl(self.events, self.job.panel.start, self.job.panel.symbols, window.close, scales, self.job.zone)
+        return window.close, [self.job.setup.price_scale(i) for i in self.job.setup.instruments]
+    @cached_property
+    def position_values(self) -> np.ndarray: # [T, S]
+        close, scales = self._closes
+        prices = np.where(close == MISSING, np.nan, close / 10.0 ** np.array(scales))
+        return position_values(self.events, self.job.panel.symbols, prices)
     @property
     def benchmark_name(self) -> str: return f"{self.job.config.run.benchmark or 'Equal parts'}, held"
     @cached_property
     def metrics(self) -> dict[str, Any]:
         return summary(self.job.panel.start, self.equity, self.trades, self.benchmark_equity, self.job.periods, zone=self.job.zone,
-                       values=position_values(self.events, self.job.panel.symbols, self.job.panel.close))
+                       values=self.position_values)
 
 # %% ../nbs/63_runs.ipynb #benchmark
 def benchmark_signals(panel: Panel, symbols: Iterable[str]) -> np.ndarray: # float [T, S]

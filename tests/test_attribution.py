@@ -19,7 +19,7 @@ CONFIG = pathlib.Path(__file__).resolve().parent.parent / "nbs" / "runs" / "back
 
 
 @pytest.fixture(scope="module")
-def outcome(): return execute(make_job(load_config(CONFIG.read_text(), {"run.start": "2004-01-02", "run.end": "2007-12-31"})))
+def outcome(): return execute(make_job(load_config(CONFIG.read_text())))
 
 
 def test_strategies_add_up_to_the_account(outcome):
@@ -56,10 +56,10 @@ def test_history_ends_where_the_whole_does(outcome):
 
 def test_positions_and_cash_are_the_equity(outcome):
     o = outcome
-    values = A.position_values(o.events, o.job.panel.symbols, o.job.panel.close)
+    values = o.position_values
     cash = {x.date: float(x.cash) for x in o.daily if x.strategy_id == ACCOUNT}
     assert len(cash) == len(o.equity)  # daily bars
-    np.testing.assert_allclose(values.sum(axis=1) + np.array(list(cash.values())), o.equity, atol=0.05)
+    np.testing.assert_allclose(values.sum(axis=1) + np.array(list(cash.values())), o.equity, rtol=0, atol=0.05)
     stats = M.exposure_stats(values, o.equity)
     assert {k: o.metrics[k] for k in stats} == stats
     amounts = [float(f.amount) for f in fills(o.events)]
