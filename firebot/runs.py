@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from .attribution import position_values, strategy_performance
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
 from .catalog import SOURCES, make_source
 from .cells import session_days
@@ -37,10 +38,10 @@ from .feed import follow as through_renames
 from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
-from .metrics import money, periods_per_year, summary
+from .metrics import format_metric, money, periods_per_year, summary
 from .models import EXCHANGES, Bars, ConfigError, DataError, FireBotError, Instrument, RunError, Signal, from_ns
-from .money import from_int
-from .portfolio import DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
+from .money import MISSING, from_int
+from .portfolio import ACCOUNT, DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
 from .rules import make_strategy
 from .strategies import STRATEGIES, Strategy, StreamRunner, batch_signals, fresh, groups
@@ -242,12 +243,27 @@ class Outcome:
         "Round trips; what is open is marked, and dated, at the last bar."
         rows, last = len(self.job.panel), int(self.job.panel.start[-1])
         return [replace(t, exit_time=last) if t.open else t for t in round_trips(self.events, self.last_prices, rows - 1)]
+    @cached_property
+    def daily(self) -> list[DailyPnl]:
+        "P&L by day and strategy, and of the account."
+        return daily_pnl(self.events, self.job.panel.start, self.job.panel.symbols, *self._closes, self.job.zone)
+    @cached_property
+    def _closes(self) -> tuple[np.ndarray, list[int]]:
+        "Closes on the tick, as integers, and their decimals."
+        window, _ = make_window(self.job.panel, self.job.setup)
+        return window.close, [self.job.setup.price_scale(i) for i in self.job.setup.instruments]
+    @cached_property
+    def position_values(self) -> np.ndarray: # [T, S]
+        close, scales = self._closes
+        prices = np.where(close == MISSING, np.nan, close / 10.0 ** np.array(scales))
+        return position_values(self.events, self.job.panel.symbols, prices)
     @property
     def benchmark_name(self) -> str: return f"{self.job.config.run.benchmark or 'Equal parts'}, held"
     @cached_property
     def metrics(self) -> dict[str, Any]:
         rows = self.job.measured
-        return summary(self.job.panel.start[rows], self.equity[rows], self.trades, self.benchmark_equity[rows], self.job.periods, zone=self.job.zone)
+        return summary(self.job.panel.start[rows], self.equity[rows], self.trades, self.benchmark_equity[rows], self.job.periods,
+                       zone=self.job.zone, values=self.position_values[rows])
 
 # %% ../nbs/63_runs.ipynb #benchmark
 def benchmark_signals(panel: Panel, symbols: Iterable[str]) -> np.ndarray: # float [T, S]
@@ -316,10 +332,7 @@ def equity_csv(o: Outcome) -> str:
 # %% ../nbs/63_runs.ipynb #files-tables
 def daily_pnl_csv(o: Outcome) -> str:
     "P&L and cash by day and strategy; `*` is the account."
-    window, _ = make_window(o.job.panel, o.job.setup)
-    scales = [o.job.setup.price_scale(i) for i in o.job.setup.instruments]
-    rows = daily_pnl(o.events, o.job.panel.start, o.job.panel.symbols, window.close, scales, o.job.zone)
-    return csv_text([f.name for f in fields(DailyPnl)], rows)
+    return csv_text([f.name for f in fields(DailyPnl)], o.daily)
 
 def positions_csv(o: Outcome) -> str:
     "What is held at the end, and what it is worth."
@@ -352,14 +365,17 @@ def _words(params: Mapping[str, Any]) -> str: return ", ".join(f"{k} {v}" for k,
 
 # %% ../nbs/63_runs.ipynb #strategies-table
 def strategies_table(o: Outcome) -> Table:
-    "Trades, commission and P&L of each strategy, and of all."
-    def row(name: str, trades: Sequence[Trade]) -> tuple[str, ...]:
-        closed, currency = [t for t in trades if not t.open], o.job.setup.currency
-        won = sum(t.pnl > 0 for t in closed)
-        fees, pnl = (money(float(sum(getattr(t, k) for t in trades)), currency) for k in ("commission", "pnl"))
-        return name, f"{len(closed):,}", f"{won / len(closed):.1%}" if closed else "–", fees, pnl
-    rows = [row(s.strategy_id, [t for t in o.trades if t.strategy_id == s.strategy_id]) for s in o.job.setup.seats]
-    return Table(("Strategy", "Closed trades", "Won", "Commission", "P&L"), tuple(rows + [row("All", o.trades)]), frozenset([1, 2, 3, 4]))
+    "P&L, risk and trades of each strategy on its own, and of the account."
+    days = periods_per_year("1d", o.job.panel.instruments[0].exchange)
+    found, currency = strategy_performance(o.daily, o.trades, o.job.setup.cash, days).to_dict("index"), o.job.setup.currency
+    kinds = dict(total_return="total_return", sharpe="sharpe", max_drawdown="max_drawdown", trades="trades", win_rate="win_rate")
+    def row(name: str) -> tuple[str, ...]:
+        if name not in found: return (name, *["–"] * (len(kinds) + 2))
+        x = found[name]
+        figures = (format_metric(kind, x[k]) for k, kind in kinds.items())
+        return "All" if name == ACCOUNT else name, money(float(x["pnl"]), currency), *figures, money(x["commission"], currency)
+    rows = [row(name) for name in (*(s.strategy_id for s in o.job.setup.seats), ACCOUNT)]
+    return Table(("Strategy", "P&L", "Return", "Sharpe", "Drawdown", "Closed trades", "Won", "Commission"), tuple(rows), frozenset(range(1, 8)))
 
 # %% ../nbs/63_runs.ipynb #chart-bars
 def chart_bars(o: Outcome) -> list[tuple[Bars, list[Trade]]]:
