@@ -28,7 +28,8 @@ def make_strategy(
     path, _, last = class_name.rpartition(".")
     cls = lookup(f"strategy {name}: class", last, STRATEGIES)
     if path in ("", "firebot.strategies", cls.__module__): return cls(name, params)
-    raise ConfigError(f"strategy {name}: class {class_name!r} is not known; did you mean {cls.__module__}.{last}?")
+    home = "firebot.strategies" if cls.__module__ == __name__ else cls.__module__ # what configurations call it
+    raise ConfigError(f"strategy {name}: class {class_name!r} is not known; did you mean {home}.{last}?")
 
 # %% ../nbs/26_rules.ipynb #common
 def _bars(default: int, doc: str) -> Param: return Param(default, 1, 100_000, doc)

@@ -96,7 +96,12 @@ def _sources(config: Config, root: Path) -> dict[str, Any]:
     "The configured sources by name."
     types = [s.type for s in config.data_sources if s.name is None]
     names = [s.name or (s.type if types.count(s.type) == 1 else f"{s.type}[{i}]") for i, s in enumerate(config.data_sources)]
-    return {name: _source(config, i, root) for i, name in enumerate(names)}
+    return {name: _renamed(config, i, _source(config, i, root)) for i, name in enumerate(names)}
+
+def _renamed(config: Config, i: int, source: Any) -> Any:
+    "The source, its symbols followed through their renames."
+    with _about(config, ("data_sources", i, "symbols" if config.data_sources[i].symbols else "path")):
+        return through_renames(source, config.run.resolution)
 
 def _source(config: Config, i: int, root: Path) -> Any:
     "The source of one block: what it says beside its type, and its `params`, are the arguments of the class."
@@ -107,8 +112,7 @@ def _source(config: Config, i: int, root: Path) -> Any:
         told["instruments"] = [config.instrument(own.symbol) for own in config.instruments]
     among: dict[KeyPath, Any] = {(*at, "zone"): None, (*at, "symbols"): None, **{(*at, "params", k): v for k, v in s.params.items()}}
     try:
-        with _about(config, (*at, "path" if s.path and s.type in SOURCES else "type"), among):
-            return through_renames(make_source(s.type, **told), config.run.resolution)
+        with _about(config, (*at, "path" if s.path and s.type in SOURCES else "type"), among): return make_source(s.type, **told)
     except (TypeError, ValueError, AttributeError, OSError) as error: # of a class that was told what it cannot take
         raise refusal(config, (*at, *(["params", *list(s.params)[:1]] if s.params else ["type"])),
                       f"a {s.type} source cannot be made of this ({error}); give what its page says.") from None
@@ -187,7 +191,7 @@ def _setup(config: Config, instruments: tuple[Instrument, ...], names: Sequence[
 def _strategy(config: Config, i: int) -> Strategy:
     s, at = config.strategies[i], ("strategies", i)
     known = s.class_name.rpartition(".")[2] in STRATEGIES
-    with _about(config, (*at, "name" if known else "class"), {(*at, "params", k): v for k, v in s.params.items()}):
+    with _about(config, (*at, "name" if known else "class"), {(*at, "class"): s.class_name, **{(*at, "params", k): v for k, v in s.params.items()}}):
         return make_strategy(s.name, s.class_name, reveal(dict(s.params)))
 
 def make_job(

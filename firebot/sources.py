@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['Day', 'MAGIC', 'Fields', 'ACTIONS', 'INSTRUMENTS', 'QUOTES', 'SAMPLE', 'SourceFile', 'DataSource', 'between',
            'window', 'collect', 'refusal', 'check_bytes', 'file_rows', 'read_csv', 'csv_notes', 'read_parquet',
-           'split_symbols', 'load', 'closest', 'table_rows', 'read_row', 'read_actions', 'sort_actions', 'look',
-           'read_instruments', 'inside', 'FileSource', 'CsvSource', 'ParquetSource', 'sample_dir', 'SampleSource']
+           'split_symbols', 'load', 'closest', 'table_rows', 'read_row', 'read_actions', 'sort_actions', 'actions_csv',
+           'look', 'read_instruments', 'inside', 'FileSource', 'CsvSource', 'ParquetSource', 'sample_dir',
+           'SampleSource']
 
 # %% ../nbs/11_sources.ipynb #imports
 import csv
+import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -399,6 +401,21 @@ def sort_actions(
     "By symbol and date, and on one day in the order in which they take effect."
     kinds = list(ActionKind)
     return tuple(sorted(actions, key=lambda a: (a.symbol, a.ex_date, kinds.index(a.kind))))
+
+# %% ../nbs/11_sources.ipynb #write-actions
+def actions_csv(
+    actions: Iterable[CorporateAction],
+) -> str:
+    "The text of an `actions.csv`."
+    events, out = sort_actions(actions), io.StringIO()
+    columns = ["symbol", "ex_date", "kind", "ratio", "amount", *["new_symbol"][:any(a.new_symbol for a in events)]]
+    writer = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for a in events:
+        split, dividend = a.kind == ActionKind.SPLIT, a.kind == ActionKind.DIVIDEND
+        writer.writerow(dict(symbol=a.symbol, ex_date=a.ex_date, kind=a.kind.value, ratio=f"{a.numerator}:{a.denominator}" if split else "",
+                             amount=f"{a.amount:f}" if dividend else "", new_symbol=a.new_symbol))
+    return out.getvalue()
 
 # %% ../nbs/11_sources.ipynb #instruments
 INSTRUMENTS = "instruments"

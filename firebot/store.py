@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['Series', 'KINDS', 'PERIODS', 'INDEX', 'INSTRUMENTS', 'Arrival', 'Key', 'key_of', 'periods', 'make_folder',
            'write_whole', 'StoreBusy', 'locked', 'Part', 'Stored', 'Origin', 'Added', 'to_table', 'encode',
-           'check_series', 'conflicts', 'merge', 'Store', 'writing', 'read_instruments', 'instruments_csv',
-           'actions_csv', 'stored_actions', 'stored_instruments', 'add_all', 'add', 'block', 'read', 'Provenance',
-           'provenance', 'verify', 'dataset']
+           'check_series', 'conflicts', 'merge', 'Store', 'writing', 'instruments_csv', 'stored_actions',
+           'stored_instruments', 'add_all', 'add', 'block', 'read', 'Provenance', 'provenance', 'verify', 'dataset']
 
 # %% ../nbs/12_store.ipynb #imports
 import csv
@@ -19,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic, sleep
@@ -35,7 +34,6 @@ from firebot.models import (
     EXCHANGES,
     QUOTE_COLUMNS,
     TICK,
-    AssetClass,
     Bars,
     CorporateAction,
     DataError,
@@ -43,16 +41,15 @@ from firebot.models import (
     Quotes,
     from_ns,
 )
-from .sources import ACTIONS, SourceFile, closest, read_actions, read_csv
+from .sources import ACTIONS, SourceFile, actions_csv, closest, read_actions, read_csv, read_instruments
 from firebot.validate import (
-    DAY,
     BarsRefused,
     Finding,
     bar_ends,
-    check_symbol,
     to_arrow,
     to_numpy,
     validate,
+    validate_quotes,
 )
 
 if TYPE_CHECKING:
@@ -224,28 +221,18 @@ def _block(data: bytes, columns: Sequence[str]) -> np.ndarray:
     return np.stack([to_numpy(c.chunk(0), np.int64, 0) for c in table.columns])
 
 # %% ../nbs/12_store.ipynb #enter
-def _side(x: Quotes, side: str) -> dict[str, Any]:
-    numbers = dict(zip(COLUMNS, (getattr(x, c) for c in QUOTE_COLUMNS if c.startswith(side))))
-    return {"timestamp": to_arrow(x.timestamp, _CLOCK)} | numbers
-
 def check_series(
     x: Series,
     exchange: str, # Key of `EXCHANGES`
     file: str, # Where they came from, for findings
 ) -> None:
-    "Refuse what the validator refuses."
-    if isinstance(x, Bars):
-        validate({"timestamp": to_arrow(x.timestamp, _CLOCK)} | {c: getattr(x, c) for c in COLUMNS}, x.symbol, x.resolution, exchange, file)
-        return
-    steps = replace(x, timestamp=np.arange(len(x)) * DAY) if x.resolution == TICK else x # ticks may come at any time
-    if x.resolution == TICK and (np.diff(x.timestamp) <= 0).any():
-        i = int(np.flatnonzero(np.diff(x.timestamp) <= 0)[0]) + 2
-        raise BarsRefused([Finding(file, i, "timestamp", str(from_ns(x.timestamp[i - 1])), "is not later than the row above")])
-    for side in ("bid", "ask"):
-        validate(_side(steps, side), x.symbol, "1m" if x.resolution == TICK else x.resolution, exchange, f"{file} ({side})")
-    if len(over := np.flatnonzero(x.bid_close > x.ask_close)):
-        i = int(over[0])
-        raise BarsRefused([Finding(file, i + 1, "bid_close", f"{x.bid_close[i]}", f"is above the ask of {x.ask_close[i]}")])
+    "Refuse what the validator refuses; of single quotes also two at one instant, which a store could not tell apart."
+    numbers = {c: getattr(x, c) for c in (COLUMNS if isinstance(x, Bars) else QUOTE_COLUMNS)}
+    judge = validate if isinstance(x, Bars) else validate_quotes
+    judge({"timestamp": to_arrow(x.timestamp, _CLOCK)} | numbers, x.symbol, x.resolution, exchange, file, calendar=False)
+    if len(late := np.flatnonzero(np.diff(x.timestamp) <= 0)):
+        i = int(late[0]) + 1
+        raise BarsRefused([Finding(file, i + 1, "timestamp", str(from_ns(x.timestamp[i])), "is not later than the row above")])
 
 # %% ../nbs/12_store.ipynb #conflicts
 def _times(t: pa.Table) -> np.ndarray: return to_numpy(t["timestamp"].combine_chunks(), np.int64, 0)
@@ -393,29 +380,6 @@ def writing(
         _tidy(store, None if left else folders)
 
 # %% ../nbs/12_store.ipynb #instruments
-_FIELD: dict[str, Any] = {"asset_class": AssetClass, "tick": Decimal, "lot": Decimal}
-
-def read_instruments(
-    data: bytes, # The whole file
-    file: str, # Its name, for findings
-) -> tuple[Instrument, ...]: # As in the file
-    "Read a file of instruments."
-    rows, known = read_csv(data, file), [f.name for f in fields(Instrument)]
-    for c in rows.column_names:
-        if c not in known: raise DataError(f"{file}: unknown column {c!r}; {closest(c, known)}")
-    if "symbol" not in rows.column_names: raise DataError(f"{file}: column 'symbol' is missing.")
-    found: dict[str, Instrument] = {}
-    for i, row in enumerate(rows.to_pylist(), 1):
-        said: dict[str, Any] = {}
-        for c, text in row.items():
-            try: said |= {c: _FIELD.get(c, str)(text)} if text else {}
-            except (ValueError, InvalidOperation): raise BarsRefused([Finding(file, i, c, text, f"is no {c}")]) from None
-        try: new = Instrument(**{"calendar": said.get("exchange", "XNYS"), "symbol": "", **said})
-        except DataError as e: raise DataError(f"{file}: row {i}: {e}") from None
-        if check_symbol(new.symbol, file) in found: raise BarsRefused([Finding(file, i, "symbol", new.symbol, "comes twice")])
-        found[new.symbol] = new
-    return tuple(found.values())
-
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([columns, *(["" if x is None else x for x in r] for r in rows)])
@@ -426,15 +390,8 @@ def instruments_csv(
 ) -> bytes:
     "A file of instruments."
     names = [f.name for f in fields(Instrument)]
-    return _csv(names, ([getattr(i, n) for n in names] for i in sorted(instruments, key=lambda i: i.symbol)))
-
-def actions_csv(
-    actions: Iterable[CorporateAction],
-) -> bytes:
-    "A file of splits and dividends."
-    rows = [(a.symbol, a.ex_date.isoformat(), a.kind.value, f"{a.numerator}:{a.denominator}" if a.numerator != a.denominator else "",
-             f"{a.amount:f}" if a.amount else "") for a in actions]
-    return _csv(("symbol", "ex_date", "kind", "ratio", "amount"), sorted(rows))
+    plainly = (lambda x: f"{x:f}" if isinstance(x, Decimal) else x)
+    return _csv(names, ([plainly(getattr(i, n)) for n in names] for i in sorted(instruments, key=lambda i: i.symbol)))
 
 # %% ../nbs/12_store.ipynb #beside
 def stored_actions(store: Store) -> tuple[CorporateAction, ...]:
@@ -444,14 +401,14 @@ def stored_actions(store: Store) -> tuple[CorporateAction, ...]:
 
 def stored_instruments(store: Store) -> tuple[Instrument, ...]:
     "All instruments that a store describes."
-    file = store.path/INSTRUMENTS
-    return read_instruments(file.read_bytes(), f"{store.path.name}/{INSTRUMENTS}") if file.exists() else ()
+    file, name = store.path/INSTRUMENTS, f"{store.path.name}/{INSTRUMENTS}"
+    return tuple(read_instruments(read_csv(file.read_bytes(), name), name).values()) if file.exists() else ()
 
 def _describe(store: Store, actions: Iterable[CorporateAction], instruments: Iterable[Instrument]) -> None:
     old, were = stored_actions(store), {i.symbol: i for i in stored_instruments(store)}
     events, named = {*old, *actions}, were | {i.symbol: i for i in instruments}
     if events != {*old}:
-        text = actions_csv(events)
+        text = actions_csv(events).encode()
         if {*read_actions(text, ACTIONS)} != events: raise DataError(f"{ACTIONS}: an event cannot be written in this form.")
         write_whole(store.path/ACTIONS, text)
     if named != were: write_whole(store.path/INSTRUMENTS, instruments_csv(named.values()))

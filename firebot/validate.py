@@ -722,7 +722,7 @@ def inspect(
         wrong = judge(p, table, names, file, rows)
         findings = gathered([findings, wrong or judge(p, table, names, file, rows, "warn")])
     refused = bool(findings.only("refuse"))
-    if findings: log.warning("%s: %s %s", plain(file), "refused:" if refused else "accepted with", findings)
+    if findings: log.info("%s: %s %s", plain(file), "refused:" if refused else "accepted with", findings)
     return None if refused else p, findings
 
 def _inferred(table: pa.Table, names: Mapping[str, str], shape: Shape) -> str | None:

@@ -406,7 +406,8 @@ def fold(
     wrong, pieces, washes, slices = _fold(
         legs.lane, legs.kind, legs.short[lanes], np.isin(legs.lane_group,
                                                          list(free)), t.day[legs.at], legs.units, legs.cash, legs.book, legs.purchase,
-        t.acquired[legs.at], t.side[legs.at] != TRANSFER, legs.sheltered, at, named, _siblings(legs), METHODS.index(method), HOLDING.index(holding), older)
+        t.acquired[legs.at], t.side[legs.at] != TRANSFER, legs.sheltered, at, named, _siblings(legs), METHODS.index(method),
+        HOLDING.index(holding), older)
     if wrong >= 0: raise _wrong(legs, wrong, "takes shares that are no longer there, or gives back capital of shares that are not held")
     return Ledger(legs, method, holding, older, pieces, washes, slices)
 

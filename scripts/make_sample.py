@@ -16,8 +16,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from firebot.events import actions_csv, derive
+from firebot.events import derive
 from firebot.models import COLUMNS, PRICES, ActionKind, CorporateAction
+from firebot.sources import actions_csv
 from firebot.validate import validate
 
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")

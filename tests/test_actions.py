@@ -19,7 +19,7 @@ from firebot import calendars
 from firebot.adjusted import back_adjusted, forward_adjusted
 from firebot.calendars import hours, is_open, next_session, previous_session, sessions
 from firebot.engine import Seat, Setup, backtest
-from firebot.events import actions_csv, derive, read_factors, simplest_decimal, simplest_fraction
+from firebot.events import derive, read_factors, simplest_decimal, simplest_fraction
 from firebot.feed import (
     Stitched,
     daily_rows,
@@ -44,7 +44,7 @@ from firebot.models import (
     session_open,
     to_ns,
 )
-from firebot.sources import CsvSource, DataSource, ParquetSource, read_actions, read_csv, read_instruments, sort_actions
+from firebot.sources import CsvSource, DataSource, ParquetSource, actions_csv, read_actions, read_csv, read_instruments, sort_actions
 from firebot.validate import BarsRefused, bar_ends, session_days, session_starts
 
 SHARED = Path(__file__).resolve().parent.parent.parent/"shared"/"data"

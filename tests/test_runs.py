@@ -204,10 +204,9 @@ execution: {{slippage_bps: 1}}
     assert all(e.timestamp >= decided[e.order_id].timestamp and e.bar > decided[e.order_id].bar for e in fills)
 
 
-def test_two_unnamed_sources_of_one_type_and_symbols_of_different_hours(tmp_path: Path) -> None:
+def test_two_unnamed_sources_of_one_type_and_symbols_of_different_hours_measured_by_the_day(tmp_path: Path) -> None:
     from firebot.config import load_config
-    from firebot.models import ConfigError
-    from firebot.runs import make_job
+    from firebot.runs import execute, make_job
     for folder, symbol in (("one", "AAA"), ("two", "BBB")):
         (tmp_path / folder).mkdir()
         rows = "".join(f"2020-01-{d:02d},10,11,9,10,5\n" for d in (6, 7, 8))
@@ -215,5 +214,5 @@ def test_two_unnamed_sources_of_one_type_and_symbols_of_different_hours(tmp_path
     text = ("data_sources: [{type: csv, path: one}, {type: csv, path: two}]\n"
             "strategies: [{name: a, class: BuyAndHoldStrategy}]\n")
     assert make_job(load_config(text), tmp_path).panel.symbols == ("AAA", "BBB")
-    with pytest.raises(ConfigError, match="different hours"):
-        make_job(load_config(text + "instruments: [{symbol: BBB, exchange: 24/7}]\n"), tmp_path)
+    job = make_job(load_config(text + "instruments: [{symbol: BBB, exchange: 24/7}]\n"), tmp_path)
+    assert len(job.panel) == 6 and execute(job).metrics["bars"] == 3 # rows end at two times of each day

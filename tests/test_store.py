@@ -59,7 +59,6 @@ from firebot.store import (
     periods,
     provenance,
     read,
-    read_instruments,
     stored_actions,
     to_table,
     verify,
@@ -78,7 +77,8 @@ def minutes(first: datetime, n: int, symbol: str = "SPY", seed: int = 1, step: i
     rng = np.random.default_rng(seed)
     close = np.round(100 + np.cumsum(rng.normal(0, 0.05, n)), 2)
     opening = np.append(close[:1], close[:-1])
-    return Bars(symbol, "1m", to_ns(first) + np.arange(n)*step*MINUTE, opening, np.maximum(opening, close) + 0.01,
+    late = (np.arange(n) % 10 == 9) * (step > 2) # else the steps would be those of coarser bars
+    return Bars(symbol, "1m", to_ns(first) + (np.arange(n)*step + late)*MINUTE, opening, np.maximum(opening, close) + 0.01,
                 np.minimum(opening, close) - 0.01, close, rng.integers(1, 900, n)*100.0)
 
 
@@ -320,7 +320,7 @@ def test_a_copy_keeps_what_it_needs(tmp_path: Path) -> None:
 def test_any_order_gives_the_same_rows(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     "Batches in any order, overlapping as they like, are the whole; every window is a slice; origins add up"
     base, resolution = data.draw(st.sampled_from([0, 1_383_200_000_000_000_000])), data.draw(st.sampled_from([*PERIODS][1:8]))
-    n, step = data.draw(st.integers(1, 60)), RESOLUTIONS[resolution]*data.draw(st.integers(1, 50))
+    n, step = data.draw(st.integers(1, 60)), RESOLUTIONS[resolution]*data.draw(st.sampled_from([1, 11, 13])) # no coarser bars' steps
     start = base//(7*86_400_000_000_000)*(7*86_400_000_000_000) + np.arange(n)*step
     bars = Bars("X", resolution, start, *(np.arange(n) + k for k in (2.0, 9.0, 1.0, 2.0)), np.arange(n)*1.5)
     if resolution == "1w": bars = replace(bars, timestamp=start + 4*86_400_000_000_000)
@@ -363,7 +363,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     nan, naive = replace(FIRST, close=FIRST.close*np.nan), replace(ORIGIN, fetched_at=datetime(2013, 1, 1))
     for bars, origin, exchange, says in (
             (nan, ORIGIN, "XNYS", "row 1, close"), (between, ORIGIN, "XNYS", "before that of"), (FIRST, naive, "XNYS", "no time zone"),
-            (FIRST[:0], ORIGIN, "XNYS", "no rows"), (FIRST, ORIGIN, "24/7", "by the calendar of XNYS"), (FIRST, ORIGIN, "XLON", "exchange"),
+            (FIRST[:0], ORIGIN, "XNYS", "no rows"), (FIRST, ORIGIN, "24/7", "by the calendar of XNYS"),
+            (FIRST, ORIGIN, "XLON", "by the calendar of XNYS"),
             (replace(FIRST, symbol="../x"), ORIGIN, "XNYS", "is no symbol"), (FIRST[::-1], ORIGIN, "XNYS", "earlier than the row above")):
         with pytest.raises(DataError, match=says): add(store, bars, origin, exchange)
     with pytest.raises(DataError, match="given twice"): add_all(store, [(FIRST, ORIGIN, "XNYS")]*2)
@@ -395,10 +396,10 @@ def test_quotes_and_ticks(tmp_path: Path) -> None:
     assert StoreSource(store.path).quotes("SPY", date(2013, 10, 28), date(2013, 10, 28)).resolution == "1m"
     ask, when = quotes.ask_close.copy(), quotes.timestamp.copy()
     ask[3], when[5] = 8.9, when[4]
-    for bad, says in ((replace(quotes, ask_close=ask), "row 4, bid_close '9.0' is above the ask of 8.9"),
+    for bad, says in ((replace(quotes, ask_close=ask), "row 4"),
                       (replace(quotes, timestamp=when), "row 6, timestamp"),
-                      (replace(quotes, bid_size=-quotes.bid_size), r"\(bid\).*volume.*negative"),
-                      (replace(quotes, ask_low=quotes.ask_high + 1), r"\(ask\)")):
+                      (replace(quotes, bid_size=-quotes.bid_size), "bid_size.*negative"),
+                      (replace(quotes, ask_low=quotes.ask_high + 1), "ask_high.*below the low")):
         with pytest.raises(DataError, match=says): add(store, bad, ORIGIN)
 
 
@@ -571,10 +572,6 @@ def test_events_and_instruments(tmp_path: Path) -> None:
     add(store, FIRST, ORIGIN)
     assert StoreSource(store.path).instrument("SPY").tick == Decimal("0.005")
     assert StoreSource(store.path, instruments=[Instrument("SPY")]).instrument("SPY").tick == Decimal("0.01")
-    for text, says in (("symbol,tik\nA,1\n", "did you mean 'tick'"), ("exchange\nXNYS\n", "'symbol' is missing"),
-                       ("symbol,exchange\nA,XLON\n", "row 1"),
-                       ("symbol\nA\nA\n", "comes twice"), ("symbol,asset_class\nA,coin\n", "is no asset_class"), ("symbol\n../A\n", "is no symbol")):
-        with pytest.raises(DataError, match=says): read_instruments(text.encode(), "instruments.csv")
 
 
 # ---------------------------------------------------------------- closed bars only
