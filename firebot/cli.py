@@ -215,7 +215,7 @@ def data_backup(target: Target, store: Into = None,
     from firebot.books import home
     from firebot.config import settings
     folders = {"store": _store(store)} | ({"reports": settings(home()).reports} if reports else {})
-    made, written = backup(folders, target, _now())
+    made, written = backup(folders, target, _now().replace(microsecond=0))
     files = sum(len(entries) for entries in made.folders.values())
     typer.echo(f"{made.name}: {files:,} files, {made.bytes:,} bytes, {written:,} of them new to {target}")
 

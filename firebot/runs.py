@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'MILLIONTH', 'PACKAGES', 'Job', 'equal_part', 'make_job', 'Outcome', 'benchmark_signals', 'inputs', 'execute',
-           'equity_csv', 'daily_pnl_csv', 'positions_csv', 'result_files', 'facts', 'strategies_table', 'chart_bars',
-           'watch', 'recorded', 'manifest', 'publish', 'read_parameters']
+           'equity_csv', 'daily_pnl_csv', 'positions_csv', 'result_files', 'trades_by', 'falls', 'facts',
+           'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish', 'read_parameters']
 
 # %% ../nbs/63_runs.ipynb #imports
 import inspect
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from .attribution import position_values, strategy_performance
+from .attribution import position_values, split_trades, strategy_performance
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
 from .catalog import SOURCES, make_source
 from .cells import session_days
@@ -38,7 +38,7 @@ from .feed import follow as through_renames
 from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
-from .metrics import format_metric, money, periods_per_year, summary
+from .metrics import drawdown_table, format_metric, money, periods_per_year, summary
 from .models import EXCHANGES, Bars, ConfigError, DataError, FireBotError, Instrument, RunError, Signal, from_ns
 from .money import MISSING, from_int
 from .portfolio import ACCOUNT, DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
@@ -349,6 +349,28 @@ def result_files(o: Outcome) -> dict[str, str]: # Name -> text
     return {"config.yaml": dump_config(o.job.config), "signals.csv": signals_csv(o.events, zones), "orders.csv": orders_csv(o.events, zones),
             "fills.csv": fills_csv(o.events, zones), "equity.csv": equity_csv(o), "daily_pnl.csv": daily_pnl_csv(o),
             "positions.csv": positions_csv(o), "metrics.json": json.dumps(o.metrics, indent=1) + "\n"}
+
+# %% ../nbs/63_runs.ipynb #by
+def trades_by(o: Outcome) -> Table:
+    "Closed trades by symbol, by side, and all of them."
+    currency, rows = o.job.setup.currency, []
+    for by in ("symbol", "direction"):
+        found = {str(name): x for name, x in split_trades(o.trades, by).to_dict("index").items()}
+        whole = found.pop(ACCOUNT)
+        rows += [(name.capitalize() if by == "direction" else name, x) for name, x in found.items()]
+    rows.append(("All", whole))
+    def words(x: Any) -> Iterator[str]:
+        yield money(float(x["pnl"]), currency)
+        for k in ("trades", "win_rate", "profit_factor", "average_bars_held"): yield format_metric(k, x[k], currency)
+    return Table(("Where", "P&L", "Closed trades", "Won", "Profit factor", "Bars held"), tuple((name, *words(x)) for name, x in rows),
+                 frozenset(range(1, 6)))
+
+def falls(o: Outcome) -> Table:
+    "The deepest drawdowns of the account."
+    rows = drawdown_table(o.job.panel.start, o.equity, zone=o.job.zone).to_dict("records")
+    return Table(("Peak", "Low", "Recovered", "Depth", "Bars down", "Bars in all"),
+                 tuple((r["peak"], r["low"], r["recovery"] or "not yet", f"{r['depth']:.2%}", f"{r['falling']:,}", f"{r['bars']:,}") for r in rows),
+                 frozenset((3, 4, 5)))
 
 # %% ../nbs/63_runs.ipynb #facts
 def facts(job: Job) -> Table:
