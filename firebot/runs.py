@@ -369,7 +369,8 @@ def falls(o: Outcome) -> Table:
     "The deepest drawdowns of the account."
     rows = drawdown_table(o.job.panel.start, o.equity, zone=o.job.zone).to_dict("records")
     return Table(("Peak", "Low", "Recovered", "Depth", "Bars down", "Bars in all"),
-                 tuple((r["peak"], r["low"], r["recovery"] or "not yet", f"{r['depth']:.2%}", f"{r['falling']:,}", f"{r['bars']:,}") for r in rows),
+                 tuple((r["peak"], r["low"], r["recovery"] if isinstance(r["recovery"], str) else "not yet", f"{r['depth']:.2%}",
+                        f"{r['falling']:,}", f"{r['bars']:,}") for r in rows),
                  frozenset((3, 4, 5)))
 
 # %% ../nbs/63_runs.ipynb #facts
