@@ -88,7 +88,7 @@ def _mask(x: pa.Array) -> np.ndarray: return np.asarray(pc.fill_null(x, False).t
 
 def _scaled(file: str, column: str, cells: pa.Array, least: int = 0) -> tuple[np.ndarray, int]: # int64, decimals
     "Cells of plain text as integers of one scale; an empty cell is 0."
-    text = pc.if_else(pc.equal(cells, ""), "0", pc.fill_null(cells, "0"))
+    text = pc.fill_null(pc.if_else(pc.equal(cells, ""), "0", cells), "0")
     _refuse(file, ~_mask(pc.match_substring_regex(text, _PLAIN)), column, cells, "is not a plain number; write digits and a decimal point only")
     tails = pc.utf8_length(pc.replace_substring_regex(text, r"^[^.]*\.?|0+$", ""))
     scale = max(least, pc.max(tails).as_py() or 0)
@@ -98,6 +98,11 @@ def _scaled(file: str, column: str, cells: pa.Array, least: int = 0) -> tuple[np
     low, high = np.frombuffer(wide.buffers()[1], np.int64)[2 * wide.offset:][:2 * len(wide)].reshape(-1, 2).T
     _refuse(file, (high != low >> 63) | (np.abs(low) >= LIMIT), column, cells, f"is too large to be held at {scale} decimals")
     return low.copy(), scale
+
+def _finer(file: str, column: str, cells: pa.Array, x: np.ndarray, by: int) -> np.ndarray: # int64
+    "`x` at `by` more decimals."
+    _refuse(file, np.abs(x.astype(float)) * 10.0**by >= LIMIT, column, cells, "is too large beside numbers of so many decimals")
+    return x * 10**by
 
 # %% ../nbs/40_lots.ipynb #days
 _AWARE = r"[T ].*(Z|[+-]\d\d(:?\d\d)?)$"
@@ -121,6 +126,7 @@ def _times(file: str, column: str, cells: pa.Array, zone: str) -> tuple[np.ndarr
         return days, days
     aware = bool(pc.any(pc.match_substring_regex(cells, _AWARE)).as_py())
     moments = _cast(file, column, cells, pa.timestamp("us", "UTC" if aware else None)).cast(pa.int64()).to_numpy()
+    _refuse(file, np.abs(moments) >= 2**63 // 1000, column, cells, "is of another era; write a year from 1700 to 2199")
     return moments, to_local(moments * 1000, zone) // DAY_NS if aware else moments // (DAY_NS // 1000)
 
 # %% ../nbs/40_lots.ipynb #text
@@ -137,6 +143,7 @@ def ratio(
     text: str, # `2`, `0.05`, `3:2` or `3/2`
 ) -> Fraction: # New shares for one old share
     "The ratio of a split; a rounded decimal such as 0.333333 is the simple fraction it stands for."
+    if len(text) > 40 or "e" in text.lower(): raise ValueError(text)
     new, _, old = text.strip().replace("/", ":").partition(":")
     exact = Fraction(new) / Fraction(old or 1)
     simple = exact.limit_denominator(1000)
@@ -165,6 +172,7 @@ def _sides(c: Mapping[str, pa.Array], file: str) -> np.ndarray:
 def _product(quantity: np.ndarray, q: int, price: np.ndarray, p: int, scale: int, file: str, cells: pa.Array) -> np.ndarray:
     "Quantity times price in steps of `10**-scale`, rounded half to even."
     drop = q + p - scale
+    if drop > 18: raise DataError(f"{file}: quantities of {q} decimals times prices of {p} cannot be held exactly; round one of them.")
     _refuse(file, np.abs(quantity.astype(float) * price) * 10.0**max(-drop, 0) >= LIMIT, "price", cells, "times the quantity is too large")
     if drop <= 0: return quantity * price * 10**-drop
     whole, rest = np.divmod(quantity * price, 10**drop)
@@ -180,14 +188,14 @@ def _cash(c: Mapping[str, pa.Array], side: np.ndarray, quantity: np.ndarray, q: 
     _refuse(file, ~given & ~priced & (side != SPLIT), "amount" if "amount" in c else "price", amounts, "is missing; give the amount or the price")
     (amount, a), (fee, f) = _scaled(file, "amount", amounts, 2), _scaled(file, "commission", fees, 2)
     scale = max(a, f)
-    amount, fee = amount * 10**(scale - a), fee * 10**(scale - f)
+    amount, fee = _finer(file, "amount", amounts, amount, scale - a), _finer(file, "commission", fees, fee, scale - f)
     if (priced & ~given).any():
         price, p = _scaled(file, "price", prices)
-        cents = _product(quantity, q, price, p, 2, file, prices) * 10**(scale - 2)
+        cents = _finer(file, "price", prices, _product(quantity, q, price, p, 2, file, prices), scale - 2)
         amount = np.where(given, amount, cents)
     _refuse(file, (amount < 0), "amount" if "amount" in c else "price", amounts, "is negative; the side says which way the cash goes")
     _refuse(file, (fee < 0), "commission", fees, "is negative; write what was paid as a positive number")
-    return np.where(np.isin(side, (SELL, SHORT)), amount - fee, amount + fee), scale
+    return np.where(np.isin(side, (SELL, SHORT, RETURNED)), amount - fee, amount + fee), scale
 
 # %% ../nbs/40_lots.ipynb #read-trades
 def _one_currency(c: Mapping[str, pa.Array], file: str) -> str:
@@ -219,7 +227,7 @@ def read_trades(
     _refuse(file, ~_mask(pc.greater(pc.utf8_length(pc.fill_null(c["symbol"], "")), 0)), "symbol", c["symbol"], "is missing")
     ratios = _ratios(c, side, file)
     quantity, q = _scaled(file, "quantity", pc.if_else(pa.array(side == SPLIT), "", c["quantity"]))
-    _refuse(file, (quantity <= 0) & ~np.isin(side, (SPLIT, RETURNED)), "quantity", c["quantity"],
+    _refuse(file, (quantity < 0) | (quantity == 0) & ~np.isin(side, (SPLIT, RETURNED)), "quantity", c["quantity"],
             "must be above zero; the side says which way the shares go")
     cash, scale = _cash(c, side, quantity, q, file)
     sort = np.argsort(moment, kind="stable")
@@ -231,18 +239,22 @@ def read_trades(
     digital = _mask(pc.equal(pc.utf8_lower(c["asset_class"]), "crypto")) if "asset_class" in c else np.zeros(n, bool)
     place = {int(j): i for i, j in enumerate(sort)} if ratios else {}
     return Trades(file, sort + 1, day[sort], symbol[sort], account[sort], side[sort], quantity[sort], cash[sort],
-                  {place[i]: r for i, r in ratios.items()}, _acquired(c, side, day, file)[sort], order[sort],
+                  {place[i]: r for i, r in ratios.items()}, _acquired(c, side, day, file, zone)[sort], order[sort],
                   c.get("lot_id", pa.nulls(n, pa.string())).take(pa.array(sort)), ids, symbols, accounts,
                   frozenset(symbols[i] for i in np.unique(symbol[digital])), q, scale, _one_currency(c, file))
 
-def _acquired(c: Mapping[str, pa.Array], side: np.ndarray, day: np.ndarray, file: str) -> np.ndarray:
+def _acquired(c: Mapping[str, pa.Array], side: np.ndarray, day: np.ndarray, file: str, zone: str) -> np.ndarray:
     "The day each row's shares count from: its own, or the one that a transfer states."
     stated = _mask(pc.greater(pc.utf8_length(pc.fill_null(c["acquired"], "")),
                               0)) & (side == TRANSFER) if "acquired" in c else np.zeros(len(side), bool)
     if not stated.any(): return day
-    out = day.copy()
-    out[stated] = _times(file, "acquired", c["acquired"].filter(pa.array(stated)), "UTC")[1]
-    return np.minimum(out, day)
+    own = pc.cast(pa.array(day.astype("datetime64[D]")), pa.string())
+    out = _times(file, "acquired", pc.if_else(pa.array(stated), c["acquired"],
+                                              own if _dated(c["acquired"]) else pc.binary_join_element_wise(own, "12:00", " ")), zone)[1]
+    _refuse(file, stated & (out > day), "acquired", c["acquired"], "is later than the transfer; write the day of the purchase")
+    return np.where(stated, out, day)
+
+def _dated(cells: pa.Array) -> bool: return (pc.max(pc.utf8_length(cells)).as_py() or 0) <= len("2012-03-01")
 
 # %% ../nbs/40_lots.ipynb #units
 def eras(
@@ -262,18 +274,26 @@ def units_per_share(
     "Units in one share, at each row and after the last."
     per, last = np.ones(len(trades), np.int64), np.ones(len(trades.symbols), np.int64)
     splits: dict[int, list[int]] = {}
-    for i in sorted(trades.ratio): splits.setdefault(int(trades.symbol[i]), []).append(i)
+    for i in _events(trades): splits.setdefault(int(trades.symbol[i]), []).append(i)
+    for s in splits:
+        if (group == group[s]).sum() > 1:
+            raise DataError(f"{trades.file}: {trades.symbols[s]} splits and is to be treated as one with another symbol, and shares of the two then cannot "
+                            "be matched one for one; leave it out of the identical symbols.")
     counts = {s: eras([trades.ratio[i] for i in at]) for s, at in splits.items()}
     for s, at in splits.items():
-        same = [counts[x][-1] for x in counts if group[x] == group[s]]
-        grow = math.lcm(*same) // counts[s][-1]
         rows = np.flatnonzero(trades.symbol == s)
-        per[rows] = np.array(counts[s])[np.searchsorted(at, rows, side="right")] * grow
-    for s in range(len(last)):
-        same = [counts[x][-1] for x in counts if group[x] == group[s]]
-        last[s] = math.lcm(*same) if same else 1
-        if s not in splits: per[trades.symbol == s] = last[s]
+        per[rows], last[s] = np.array(counts[s])[np.searchsorted(at, rows, side="right")], counts[s][-1]
     return per, last
+
+def _events(trades: Trades) -> list[int]: # Positions, in order of time
+    "The splits, each once: every account's table may tell of the same one."
+    first: dict[tuple[int, int, Fraction], int] = {}
+    for i in sorted(trades.ratio):
+        key = (int(trades.symbol[i]), int(trades.day[i]), trades.ratio[i])
+        if trades.account[first.setdefault(key, i)] == trades.account[i] and first[key] != i:
+            raise DataError(f"{trades.file}: row {trades.row[i]}, split of {trades.symbols[trades.symbol[i]]} on {np.datetime64(int(trades.day[i]), 'D')} "
+                            "comes twice; keep one.")
+    return sorted(first.values())
 
 # %% ../nbs/40_lots.ipynb #orders
 @dataclass(frozen=True, eq=False)
@@ -287,12 +307,12 @@ def deals(
     trades: Trades,
     per: np.ndarray, # Units in one share, a row
 ) -> Deals: # In order of time
-    "Add up the fills of each order, day, account, symbol and side."
-    if len(trades) and float(np.max(trades.quantity.astype(float) * per)) >= LIMIT:
-        raise DataError(f"{trades.file}: quantities of this size cannot be held exactly with {trades.quantity_scale} decimals and these "
+    "Add up the fills of each order, day, account, symbol, side and lots named."
+    if np.sum(trades.quantity.astype(float) * per) >= LIMIT or np.sum(np.abs(trades.cash.astype(float))) >= LIMIT:
+        raise DataError(f"{trades.file}: quantities or cash of this size cannot be added up exactly with {trades.quantity_scale} decimals and these "
                         "splits; round them.")
     units, n = trades.quantity * per, len(trades)
-    keys = np.stack([trades.order, trades.day, trades.account, trades.symbol, trades.side])
+    keys = np.stack([trades.order, trades.day, trades.account, trades.symbol, trades.side, _coded(trades.named)[0]])
     sort = np.lexsort((np.arange(n), *keys))
     fresh = np.r_[True, (keys[:, sort[1:]] != keys[:, sort[:-1]]).any(axis=0)] | (trades.side[sort] > COVER)
     begin = np.flatnonzero(fresh)

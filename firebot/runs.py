@@ -24,11 +24,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from .attribution import position_values, split_trades, strategy_performance
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
 from .catalog import SOURCES, make_source
-from .cells import session_days
+from .cells import session_days, to_arrow
 from .compiled import source_digest
 from .config import Config, KeyPath, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
 from .engine import Result, Seat, Setup, make_window, plain, stepwise, to_events
@@ -39,13 +40,13 @@ from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
 from .metrics import drawdown_table, format_metric, money, periods_per_year, summary
-from .models import EXCHANGES, Bars, ConfigError, DataError, FireBotError, Instrument, RunError, Signal, from_ns
+from .models import COLUMNS, EXCHANGES, PRICES, Bars, ConfigError, CorporateAction, DataError, FireBotError, Instrument, RunError, Signal, from_ns
 from .money import MISSING, from_int
 from .portfolio import ACCOUNT, DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
 from .rules import make_strategy
 from .strategies import STRATEGIES, Strategy, StreamRunner, batch_signals, fresh, groups
-from .validate import BarsRefused
+from .validate import BarsRefused, check
 
 log = Log("runs")
 
@@ -63,15 +64,18 @@ class Job:
     @cached_property
     def zone(self) -> str: return EXCHANGES[main_exchange(self.panel)].zone
     @cached_property
+    def mixed(self) -> bool:
+        "Whether symbols keep different hours."
+        return len({(x.zone, x.opens, x.closes) for x in (EXCHANGES[i.exchange] for i in self.panel.instruments)}) > 1
+    @cached_property
     def measured(self) -> np.ndarray | slice:
         "The rows that metrics are taken from: all of them, or one a day where symbols keep different hours."
-        hours = {(x.zone, x.opens, x.closes) for x in (EXCHANGES[i.exchange] for i in self.panel.instruments)}
-        return slice(None) if len(hours) == 1 else daily_rows(self.panel)
+        return daily_rows(self.panel) if self.mixed else slice(None)
     @property
     def periods(self) -> float:
         "Measured rows a year; within the day as many as these sessions really had, extended hours included."
         r, exchange = self.config.run.resolution, self.panel.instruments[0].exchange
-        if not isinstance(self.measured, slice): return days_per_year(self.panel)
+        if self.mixed: return days_per_year(self.panel)
         if r in ("1d", "1w"): return periods_per_year(r, exchange)
         return periods_per_year("1d", exchange) * len(self.panel) / len(np.unique(row_days(self.panel)))
 
@@ -142,7 +146,9 @@ def _bars(config: Config, source: Any, symbol: str) -> Bars:
         return bars
     except BarsRefused as error:
         for file in sorted({f.file for f in error.findings}):
-            log.warning("bars refused", file=file, symbol=symbol, findings=len(error.findings), first=str(error.findings[0]))
+            log.info("bars refused", file=file, symbol=symbol, findings=len(error.findings), first=str(error.findings[0]))
+        if all(f.rule in ("date only", "overlap", "coarse") for f in error.findings): # good bars, of another resolution
+            raise refusal(config, ("run", "resolution"), f"the bars are of another one: {error.findings[0]}; set the one they have.") from None
         raise
     except DataError as error:
         if why := _out_of_range(config, source, symbol): raise why from None
@@ -163,16 +169,37 @@ def _idle(config: Config, symbols: Sequence[str]) -> Iterator[str]:
     for i, own in enumerate(config.instruments):
         if own.symbol not in symbols: yield f"instruments[{i}].symbol is {own.symbol!r}, which is not traded; the entry changes nothing."
 
-def _cold(config: Config, strategies: Sequence[Strategy], bars: Sequence[Bars]) -> Iterator[str]:
+def _cold(config: Config, strategies: Sequence[Strategy], bars: Sequence[Bars], exchanges: Sequence[str]) -> Iterator[str]:
     "Refuse a range in which a strategy is never warm; warn of symbols that are too short for it."
     for s in strategies:
-        short, longest = [b.symbol for b in bars if len(b) <= s.warmup], max(bars, key=len)
+        warmup = max(s.pipeline.warmup_in(config.run.resolution, x) for x in exchanges) + s.window - 1 # features of coarser bars count in ours
+        short, longest = [b.symbol for b in bars if len(b) <= warmup], max(bars, key=len)
         if len(short) == len(bars):
             own = ("strategies", [x.name for x in config.strategies].index(s.strategy_id), "name")
             at: KeyPath = next((("run", k) for k in ("start", "end") if getattr(config.run, k)), own)
-            raise refusal(config, at, f"{s.strategy_id} has to see {s.warmup + 1:,} bars before its first signal and there are {len(longest):,} "
+            raise refusal(config, at, f"{s.strategy_id} has to see {warmup + 1:,} bars before its first signal and there are {len(longest):,} "
                           f"of {longest.symbol}; take a longer range, or let it look back less.")
-        if short: yield f"{', '.join(short)}: fewer than the {s.warmup + 1:,} bars that {s.strategy_id} has to see before its first signal."
+        if short: yield f"{', '.join(short)}: fewer than the {warmup + 1:,} bars that {s.strategy_id} has to see before its first signal."
+
+# %% ../nbs/63_runs.ipynb #odd
+def _odd(bars: Bars, instrument: Instrument, actions: Sequence[CorporateAction]) -> Iterator[str]:
+    "What is suspicious in the bars of one symbol: the first of each kind, and how many there are."
+    columns = {c: getattr(bars, c) for c in ("timestamp", *COLUMNS)} | {"timestamp": to_arrow(bars.timestamp, pa.timestamp("ns", "UTC"))}
+    found = check(columns, bars.symbol, bars.resolution, instrument.exchange, bars.symbol, actions=actions, calendar=False)
+    zone = EXCHANGES[instrument.exchange].zone
+    for rule in dict.fromkeys(f.rule for f in found):
+        of = [f for f in found if f.rule == rule]
+        more = f" ({found.counts[rule] - 1:,} more of this kind)" if found.counts[rule] > 1 else ""
+        yield f"{bars.symbol} {from_ns(int(bars.timestamp[of[0].row - 1]), zone).date()}: {of[0].column} {of[0].value} {of[0].reason}{more}"
+    steps = np.stack([getattr(bars, c) for c in PRICES]) / float(instrument.tick)
+    if (off := int((abs(steps - np.rint(steps)) > 1e-6).any(axis=0).sum())) * 2 > len(bars):
+        yield (f"{bars.symbol}: {off:,} of {len(bars):,} bars have prices between the ticks of {instrument.tick}, and fills snap to them; "
+               "set instruments[].tick.")
+
+def _unsold(config: Config) -> Iterator[str]:
+    for i, s in enumerate(config.strategies):
+        if s.enabled and s.params.get("allow_short") is True and not config.execution.allow_short:
+            yield f"strategies[{i}].params.allow_short is true and execution.allow_short is not; its short sales will be rejected."
 
 # %% ../nbs/63_runs.ipynb #sizing
 MILLIONTH = Decimal("0.000001")
@@ -213,9 +240,13 @@ def _job(config: Config, root: Path) -> Job:
     symbols = sorted(assets)
     own = {i.symbol for i in config.instruments}
     instruments = tuple(config.instrument(s) if s in own else assets[s].instrument(s) for s in symbols)
+    if foreign := [i for i in instruments if i.currency != config.portfolio.currency]:
+        raise refusal(config, ("portfolio", "currency"), f"{foreign[0].symbol} trades in {foreign[0].currency}; one run has one currency.")
     if config.sizing.fractional: instruments = tuple(i if i.symbol in own else replace(i, lot=MILLIONTH) for i in instruments)
     bars = [_bars(config, assets[s], s) for s in symbols]
-    warnings += (*_cold(config, strategies, bars), *_idle(config, symbols))
+    exchanges = [i.exchange for i in instruments]
+    warnings += (*_cold(config, strategies, bars, exchanges), *_idle(config, symbols), *_unsold(config))
+    for b, i in zip(bars, instruments): warnings += (*_odd(b, i, assets[b.symbol].actions(b.symbol)),)
     panel = make_panel(bars, instruments, [a for s in symbols for a in assets[s].actions(s)])
     if run.benchmark and run.benchmark not in symbols:
         raise refusal(config, ("run", "benchmark"), f"it is not among the traded symbols; choose one of {', '.join(symbols)}.")
@@ -393,7 +424,7 @@ def _words(params: Mapping[str, Any]) -> str: return ", ".join(f"{k} {v}" for k,
 # %% ../nbs/63_runs.ipynb #strategies-table
 def strategies_table(o: Outcome) -> Table:
     "P&L, risk and trades of each strategy on its own, and of the account."
-    days = periods_per_year("1d", o.job.panel.instruments[0].exchange)
+    days = days_per_year(o.job.panel) if o.job.mixed else periods_per_year("1d", o.job.panel.instruments[0].exchange)
     found, currency = strategy_performance(o.daily, o.trades, o.job.setup.cash, days).to_dict("index"), o.job.setup.currency
     kinds = dict(total_return="total_return", sharpe="sharpe", max_drawdown="max_drawdown", trades="trades", win_rate="win_rate")
     def row(name: str) -> tuple[str, ...]:
@@ -401,6 +432,7 @@ def strategies_table(o: Outcome) -> Table:
         x = found[name]
         figures = (format_metric(kind, x[k]) for k, kind in kinds.items())
         return "All" if name == ACCOUNT else name, money(float(x["pnl"]), currency), *figures, money(x["commission"], currency)
+    found[ACCOUNT] |= {k: o.metrics[k] for k in ("total_return", "sharpe", "max_drawdown")} # of the account there is one figure each
     rows = [row(name) for name in (*(s.strategy_id for s in o.job.setup.seats), ACCOUNT)]
     return Table(("Strategy", "P&L", "Return", "Sharpe", "Drawdown", "Closed trades", "Won", "Commission"), tuple(rows), frozenset(range(1, 8)))
 

@@ -13,13 +13,15 @@ __all__ = ['METHODS', 'HOLDING', 'FIFO', 'LIFO', 'HIFO', 'LOFO', 'SPECIFIC', 'TA
 # %% ../nbs/41_wash_sales.ipynb #imports
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 import pyarrow as pa
 
 from .compiled import compiled
 from .lots import CLOSE, OPEN, RETURN, TRANSFER, Legs, long_term, part
-from .models import ConfigError, DataError
+from .models import ConfigError, DataError, MoneyError
+from .money import to_int
 
 # %% ../nbs/41_wash_sales.ipynb #choices
 METHODS = ("fifo", "lifo", "hifo", "lofo", "specific")
@@ -361,15 +363,16 @@ def _named(legs: Legs) -> tuple[np.ndarray, np.ndarray]: # Place of each leg's e
 def _lots_of(legs: Legs, i: int, text: str, lots: dict[tuple[int, str], int]) -> list[tuple[int, int]]:
     t, out = legs.trades, []
     for word in text.split(";"):
-        name, colon, amount = word.strip().rpartition(":") if ":" in word else (word.strip(), "", "")
+        whole = (int(legs.book[i]), word.strip()) in lots # the id itself may hold a colon
+        name, colon, amount = (word.strip(), "", "") if whole or ":" not in word else word.strip().rpartition(":")
         leg = lots.get((int(legs.book[i]), name), len(legs))
         if legs.at[leg] > legs.at[i] if leg < len(legs) else True:
             raise _wrong(legs, i, f"names the lot {name!r}, which is not there; a lot has the name of its order, else of its fill")
-        try: units = int(round(float(amount) * 10**t.quantity_scale)) * int(legs.per[i]) if colon else int(legs.units[i])
-        except ValueError: units = 0
+        try: units = to_int(Decimal(amount), t.quantity_scale) * int(legs.per[i]) if colon else int(legs.units[i])
+        except (InvalidOperation, MoneyError, ValueError): units = 0
         if units <= 0: raise _wrong(legs, i, f"names {word.strip()!r}; write LOT or LOT:QUANTITY;LOT:QUANTITY")
         out.append((leg, units))
-    if ":" in text and sum(q for _, q in out) != int(legs.units[i]):
+    if len(out) > 1 and sum(q for _, q in out) != int(legs.units[i]):
         raise _wrong(legs, i, f"names lots of another quantity than it sells ({text})")
     return out
 
