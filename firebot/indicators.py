@@ -318,8 +318,7 @@ def _spread_whole(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, ou
         total = ticks[i] = after
         squares[i] = _float128(high, low)
     for t in range(t0, t1):
-        i = t - t0
-        _spread_line(code, times, out, t, s, x[0][t, s], ticks[i] / parts, math.sqrt(squares[i]) * factor)
+        _spread_line(code, times, out, t, s, x[0][t, s], ticks[t - t0] / parts, math.sqrt(squares[t - t0]) * factor)
     ints[s, TOTAL], ints[s, HIGH], ints[s, LOW] = total, high, low
 
 @compiled
