@@ -260,15 +260,6 @@ def _fine(warmup: int, coarse: str, fine: str, exchange: str) -> int:
 
 # %% ../nbs/21_features.ipynb #row
 @compiled
-def _row(plan: np.ndarray, ints: np.ndarray, floats: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
-    "Carry each job through its columns of `rows` [C, R, S]; `plan` has code, four columns and the beginnings of output and state."
-    S = rows.shape[2]
-    for k in range(len(plan) - 1):
-        code, a, b, c, d, o, i, f = plan[k]
-        run(code, ints[i:plan[k + 1, 6]].reshape(S, -1), floats[f:plan[k + 1, 7]].reshape(S, -1),
-            (rows[a], rows[b], rows[c], rows[d]), out[o:plan[k + 1, 5]])
-
-@compiled
 def _too_large(plan: np.ndarray, floats: np.ndarray, rows: np.ndarray) -> int:
     "The first job that would refuse a value of `rows`, or -1."
     for k in range(len(plan) - 1):
@@ -277,6 +268,20 @@ def _too_large(plan: np.ndarray, floats: np.ndarray, rows: np.ndarray) -> int:
             for r in range(rows.shape[1]):
                 for s in range(rows.shape[2]):
                     if abs(rows[plan[k, j], r, s]) >= limit: return k
+    return -1
+
+@compiled
+def _row(plan: np.ndarray, ints: np.ndarray, floats: np.ndarray, rows: np.ndarray, out: np.ndarray) -> int:
+    """Carry each job through its columns of `rows` [C, R, S], or say which of them refuses; else -1.
+
+    A line of `plan` has code, four columns and the beginnings of output and state.
+    """
+    refused, S = _too_large(plan, floats, rows), rows.shape[2]
+    if refused >= 0: return refused
+    for k in range(len(plan) - 1):
+        code, a, b, c, d, o, i, f = plan[k]
+        run(code, ints[i:plan[k + 1, 6]].reshape(S, -1), floats[f:plan[k + 1, 7]].reshape(S, -1),
+            (rows[a], rows[b], rows[c], rows[d]), out[o:plan[k + 1, 5]])
     return -1
 
 # %% ../nbs/21_features.ipynb #plain
@@ -325,24 +330,35 @@ class _Group:
             at = [self.sources.index(c) for c in f.columns]
             self.plan[k, :5] = f.spec.code, *(at + at[:1] * 3)[:4] # type: ignore[union-attr]
             self.plan[k + 1, 5:] = self.plan[k, 5:] + (len(f.spec.outputs), blanks[k][0].size, blanks[k][1].size)
-        self.places = [(f.name, *self.plan[k:k + 2, 5].tolist()) for k, f in enumerate(own)]
+        end = int(self.plan[-1, 5])
+        begins = {f.name: b for f, b in zip(own, self.plan[:, 5].tolist())} | {name: end + k for k, name in enumerate(self.others)}
+        self.places = {f.name: slice(begins[f.name], begins[f.name] + len(f.spec.outputs)) for f in features}
+        self.lines = end + len(self.others)
 
     def check(self, rows: np.ndarray) -> None: # [C, R, S]
         "Refuse what the indicators would refuse."
         if self.others and np.isinf(rows).any(): raise refusal("features of pandas-ta", rows[np.isinf(rows).any(axis=(1, 2))][0], np.inf)
-        if (k := _too_large(self.plan, self.floats, rows)) < 0: return
+        if (k := _too_large(self.plan, self.floats, rows)) >= 0: raise self.refused(k, rows)
+
+    def refused(self, k: int, rows: np.ndarray) -> DataError:
+        "The error of job `k`."
         limit = self.floats[self.plan[k, 7] + LIMIT]
         column = next(rows[c] for c in self.plan[k, 1:5] if (np.abs(rows[c]) >= limit).any())
-        raise refusal(f"feature {self.features[k].name}", column, limit)
+        return refusal(f"feature {self.features[k].name}", column, limit)
 
-    def move(self, rows: np.ndarray) -> dict[str, np.ndarray]: # By the feature that stands for its job, [outputs, R, S]
-        "Take rows that were checked."
+    def move(self, rows: np.ndarray) -> np.ndarray: # [lines, R, S], a feature's at its `places`
+        "Take rows [C, R, S]; if they are refused nothing is changed."
+        out = np.empty((self.lines, *rows.shape[1:]))
+        if self.others: return self._move_others(rows, out)
+        if (k := _row(self.plan, self.ints, self.floats, rows, out)) >= 0: raise self.refused(k, rows)
+        return out
+
+    def _move_others(self, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+        self.check(rows)
         after = {name: w.after(np.stack([rows[self.sources.index(c)] for c in w.feature.columns])) for name, w in self.others.items()}
-        out = np.empty((self.plan[-1, 5], *rows.shape[1:]))
         _row(self.plan, self.ints, self.floats, rows, out)
-        for name, (_, kept) in after.items(): self.others[name].kept = kept
-        lines = {name: out[begin:end] for name, begin, end in self.places}
-        return lines | {name: values[None] for name, (values, _) in after.items()}
+        for name, (values, kept) in after.items(): out[self.places[name]], self.others[name].kept = values, kept
+        return out
 
     def state(self) -> dict[str, Any]:
         kept = {"windows": [plain(w.kept) for w in self.others.values()]} if self.others else {}
@@ -358,7 +374,7 @@ class _CoarseGroup(_Group):
     def __init__(self, resolution: str, features: Sequence[Feature], symbols: int) -> None:
         super().__init__(features, symbols)
         self.coarse = _Coarse(resolution, symbols)
-        self.held = {f.name: np.full((len(f.spec.outputs), symbols), np.nan) for f in features}
+        self.held = np.full((self.lines, symbols), np.nan)
 
     def ready(self, row: Panel, fine: np.ndarray) -> tuple[np.ndarray, ...]: # `fine` [5, 1, S]
         "Coarse rows, all five columns and the wanted ones, and the open bars after them; nothing is changed."
@@ -367,23 +383,22 @@ class _CoarseGroup(_Group):
         self.check(wanted)
         return rows, wanted, at, bar
 
-    def take(self, fine: np.ndarray, ready: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]: # As `move`, [outputs, 1, S]
+    def take(self, fine: np.ndarray, ready: tuple[np.ndarray, ...]) -> np.ndarray: # As `move`, [lines, 1, S]
         "Go on with what `ready` gave."
         rows, wanted, self.coarse.at, self.coarse.bar = ready
-        lines = self.move(wanted) if not np.isnan(rows[3]).all() else {
-            name: np.empty((len(x), 2, self.symbols)) for name, x in self.held.items()}
-        out = {name: np.empty((len(x), 1, self.symbols)) for name, x in lines.items()}
-        for name, x in lines.items(): _hold(x, rows[3], fine[3], self.held[name], out[name])
+        lines = np.empty((self.lines, *rows.shape[1:])) if np.isnan(rows[3]).all() else self.move(wanted)
+        out = np.empty((self.lines, 1, self.symbols))
+        _hold(lines, rows[3], fine[3], self.held, out)
         return out
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"at": self.coarse.at.tolist(), "bar": self.coarse.bar.tolist(),
-                                  "held": [plain(x) for x in self.held.values()]}
+                                  "held": [plain(self.held[at]) for at in self.places.values()]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
         self.coarse.at, self.coarse.bar = np.array(state["at"], np.int64), np.array(state["bar"], np.float64)
-        for x, kept in zip(self.held.values(), state["held"]): x[:] = array(kept)
+        for at, kept in zip(self.places.values(), state["held"]): self.held[at] = array(kept)
 
 # %% ../nbs/21_features.ipynb #feature-stream
 class FeatureStream:
@@ -395,10 +410,13 @@ class FeatureStream:
     ) -> None:
         self.features, self.symbols, self.adjuster = pipeline.features, symbols, Adjuster(symbols)
         self.names, jobs = pipeline.get_feature_names(), list(pipeline.jobs.values())
-        self._lines = [(f.name, pipeline.jobs[f.job].name, f.output) for f in self.features]
         self._own = _Group([f for f in jobs if not f.resolution], symbols)
         self._coarse = [_CoarseGroup(r, [f for f in jobs if f.resolution == r], symbols) for r in pipeline.resolutions]
+        begins = np.cumsum([0, self._own.lines, *(g.lines for g in self._coarse)]).tolist()
+        first = {name: b + at.start for b, g in zip(begins, [self._own, *self._coarse]) for name, at in g.places.items()}
+        self._lines = [(f.name, first[pipeline.jobs[f.job].name] + f.output) for f in self.features]
         self._rows = np.empty((len(self._own.sources), 1, symbols))
+        self._cells = list(zip(self._own.sources, self._rows[:, 0]))
 
     def update(
         self,
@@ -410,13 +428,16 @@ class FeatureStream:
         return self._take(row, None)
 
     def _take(self, data: Mapping[str, Any], panel: Panel | None) -> dict[str, np.ndarray]:
-        for k, c in enumerate(self._own.sources): self._rows[k, 0] = _column(data, c)
+        for c, cell in self._cells: cell[:] = _column(data, c)
+        if self._coarse and panel: lines = self._take_coarse(data, panel)
+        else: lines = self._own.move(self._rows)[:, 0]
+        return {name: lines[k] for name, k in self._lines}
+
+    def _take_coarse(self, data: Mapping[str, Any], panel: Panel) -> np.ndarray: # [lines, S] of all groups
         self._own.check(self._rows)
-        fine = np.stack([data[c][None] for c in COLUMNS]) if self._coarse else self._rows
-        ready = [g.ready(panel, fine) for g in self._coarse] if panel else []
-        lines = self._own.move(self._rows)
-        for g, r in zip(self._coarse, ready): lines |= g.take(fine, r)
-        return {name: lines[of][output, 0] for name, of, output in self._lines}
+        fine = np.stack([data[c][None] for c in COLUMNS])
+        ready = [g.ready(panel, fine) for g in self._coarse]
+        return np.concatenate([self._own.move(self._rows), *(g.take(fine, r) for g, r in zip(self._coarse, ready))])[:, 0]
 
     def _adjusted(self, row: Panel) -> dict[str, np.ndarray]:
         kept = self.adjuster.factor.copy(), self.adjuster.close

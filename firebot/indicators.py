@@ -98,9 +98,47 @@ def _absent(limit: float, a: float, b: float, c: float) -> float:
     if abs(a) >= limit or abs(b) >= limit or abs(c) >= limit: raise OverflowError("beyond the limit")
     return np.nan
 
+# %% ../nbs/20_indicators.ipynb #blocks
+_branchless = partial(compiled, error_model="numpy") # A division by zero is inf or nan, and no branch
+
+@compiled
+def _whole(x: np.ndarray, s: int, t0: np.uint64, t1: np.uint64, limit: float) -> bool:
+    "Whether a block is worth it, has no gap and nothing beyond the limit."
+    if t1 - t0 < np.uint64(32): return False
+    bad = 0
+    for t in range(t0, t1): bad += not abs(x[t, s]) < limit
+    return bad == 0
+
+@compiled
+def _unroll(ring: np.ndarray, s: int, base: int, n: int, place: int, line: np.ndarray) -> None:
+    "The ring, oldest first, to the beginning of `line`."
+    for i in range(n): line[i] = ring[s, base + (place + i if place + i < n else place + i - n)]
+
+@compiled
+def _roll(line: np.ndarray, ring: np.ndarray, s: int, base: int, n: int, place: int) -> int:
+    "The end of `line` back into the ring; the place after it."
+    size = len(line) - n
+    place = (place + size) % n
+    for i in range(n): ring[s, base + (place + i if place + i < n else place + i - n)] = line[size + i]
+    return place
+
 # %% ../nbs/20_indicators.ipynb #sma
 LAST, SMA, SUM, EMA, RSI, RETURNS, LOG_RETURNS, CHANGE, MACD, STD, ZSCORE, BOLLINGER, VOLATILITY, SKEW = range(14)
 MAX, MIN, TRUE_RANGE, ATR, ADX, STOCHASTIC, OBV = range(14, 21)
+
+@_branchless
+def _sums_whole(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, s: int, t0: np.uint64, t1: np.uint64) -> None:
+    n, scale, total = ints[s, WINDOW], floats[s, GAIN], ints[s, TOTAL]
+    parts, m = n * scale if code == SMA else scale, np.uint64(n)
+    ticks = np.empty(n + int(t1 - t0), np.int64)
+    _unroll(ints, s, INTS, n, ints[s, PLACE], ticks)
+    for t in range(t0, t1): ticks[t - t0 + m] = int(np.rint(x[0][t, s] * scale))
+    ints[s, PLACE] = _roll(ticks, ints, s, INTS, n, ints[s, PLACE])
+    for i in range(t1 - t0):
+        total += ticks[i + m] - ticks[i]
+        ticks[i] = total
+    for t in range(t0, t1): out[0, t, s] = ticks[t - t0] / parts
+    ints[s, TOTAL] = total
 
 @compiled
 def _sums(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: np.uint64, t1: np.uint64) -> None:
@@ -108,6 +146,9 @@ def _sums(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.nd
         n, limit, scale = ints[s, WINDOW], floats[s, LIMIT], floats[s, GAIN]
         seen, place, total = ints[s, SEEN], ints[s, PLACE], ints[s, TOTAL]
         parts = n * scale if code == SMA else scale
+        if seen == n and _whole(x[0], s, t0, t1, limit):
+            _sums_whole(code, ints, floats, x, out, s, t0, t1)
+            continue
         for t in range(t0, t1):
             v = x[0][t, s]
             if not abs(v) < limit:
@@ -162,10 +203,29 @@ def _rsi(ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: n
         ints[s, SEEN], floats[s, A], floats[s, B], floats[s, C] = seen, up, down, last
 
 # %% ../nbs/20_indicators.ipynb #returns
+@_branchless
+def _lagged_whole(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, s: int, t0: np.uint64, t1: np.uint64) -> None:
+    n, m = ints[s, WINDOW], np.uint64(ints[s, WINDOW])
+    line = np.empty(n + int(t1 - t0))
+    _unroll(floats, s, FLOATS, n, ints[s, PLACE], line)
+    for t in range(t0, t1): line[t - t0 + m] = x[0][t, s]
+    ints[s, PLACE] = _roll(line, floats, s, FLOATS, n, ints[s, PLACE])
+    if code == CHANGE:
+        for t in range(t0, t1): out[0, t, s] = line[t - t0 + m] - line[t - t0]
+    elif code == RETURNS:
+        for t in range(t0, t1): out[0, t, s] = line[t - t0 + m] / line[t - t0] - 1.0 if line[t - t0] != 0.0 else np.nan
+    else:
+        for t in range(t0, t1):
+            old, v = line[t - t0], line[t - t0 + m]
+            out[0, t, s] = math.log(v / old) if old > 0.0 and v > 0.0 else np.nan
+
 @compiled
 def _lagged(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: np.uint64, t1: np.uint64) -> None:
     for s in range(len(ints)):
         n, limit, seen, place = ints[s, WINDOW], floats[s, LIMIT], ints[s, SEEN], ints[s, PLACE]
+        if seen == n and _whole(x[0], s, t0, t1, limit):
+            _lagged_whole(code, ints, floats, x, out, s, t0, t1)
+            continue
         for t in range(t0, t1):
             v, here = x[0][t, s], np.uint64(FLOATS + place)
             out[0, t, s] = np.nan if abs(v) < limit else _absent(limit, v, v, v)
@@ -231,12 +291,45 @@ def _wide(typing: Any, high: Any, low: Any, a: Any, b: Any) -> Any:
 def _float128(high: int, low: int) -> float: return high * 18446744073709551616.0 + float(np.uint64(low))
 
 # %% ../nbs/20_indicators.ipynb #spread
+@_branchless
+def _spread_line(code: int, times: float, out: np.ndarray, t: np.uint64, s: int, v: float, middle: float, deviation: float) -> None:
+    "What the indicators make of mean and deviation."
+    if code == STD or code == VOLATILITY: out[0, t, s] = deviation
+    elif code == ZSCORE: out[0, t, s] = (v - middle) / deviation if deviation > 0.0 else np.nan
+    else:
+        reach = times * deviation
+        out[0, t, s], out[2, t, s] = middle + reach, middle - reach
+        out[1, t, s] = middle if deviation == deviation else np.nan
+        out[3, t, s] = (v - middle + reach) / (2.0 * reach) if reach > 0.0 else np.nan
+        out[4, t, s] = 2.0 * reach / middle if middle != 0.0 else np.nan
+
+@_branchless
+def _spread_whole(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, s: int, t0: np.uint64, t1: np.uint64) -> None:
+    n, scale, factor, times = ints[s, WINDOW], floats[s, GAIN], floats[s, GAIN2], floats[s, GAIN3]
+    total, high, low, parts, m = ints[s, TOTAL], ints[s, HIGH], ints[s, LOW], n * scale, np.uint64(n)
+    ticks, squares = np.empty(n + int(t1 - t0), np.int64), np.empty(int(t1 - t0))
+    _unroll(ints, s, INTS, n, ints[s, PLACE], ticks)
+    for t in range(t0, t1): ticks[t - t0 + m] = int(np.rint(x[0][t, s] * scale))
+    ints[s, PLACE] = _roll(ticks, ints, s, INTS, n, ints[s, PLACE])
+    for i in range(t1 - t0):
+        new, old = ticks[i + m], ticks[i]
+        after = total + new - old
+        high, low = _wide(high, low, new - old, n * (new + old) - total - after) # type: ignore[call-arg]
+        total = ticks[i] = after
+        squares[i] = _float128(high, low)
+    for t in range(t0, t1):
+        _spread_line(code, times, out, t, s, x[0][t, s], ticks[t - t0] / parts, math.sqrt(squares[t - t0]) * factor)
+    ints[s, TOTAL], ints[s, HIGH], ints[s, LOW] = total, high, low
+
 @compiled
 def _spread(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: np.uint64, t1: np.uint64) -> None:
     for s in range(len(ints)):
         n, limit, scale, factor, times = ints[s, WINDOW], floats[s, LIMIT], floats[s, GAIN], floats[s, GAIN2], floats[s, GAIN3]
         parts, last = n * scale, floats[s, A]
         seen, place, total, high, low = ints[s, SEEN], ints[s, PLACE], ints[s, TOTAL], ints[s, HIGH], ints[s, LOW]
+        if code != VOLATILITY and seen == n and _whole(x[0], s, t0, t1, limit):
+            _spread_whole(code, ints, floats, x, out, s, t0, t1)
+            continue
         for t in range(t0, t1):
             v = x[0][t, s]
             deviation = np.nan if abs(v) < limit else _absent(limit, v, v, v)
@@ -252,15 +345,7 @@ def _spread(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.
                 place += 1
                 if place == n: seen, place = n, 0
                 if seen + place >= n: deviation = math.sqrt(_float128(high, low)) * factor
-            if code == STD or code == VOLATILITY: out[0, t, s] = deviation
-            elif code == ZSCORE: out[0, t, s] = (v - total / parts) / deviation if deviation > 0.0 else np.nan
-            else:
-                middle, reach = total / parts, times * deviation
-                out[0, t, s], out[2, t, s] = middle + reach, middle - reach
-                out[1, t, s] = middle if deviation == deviation else np.nan
-                if len(out) > 3:
-                    out[3, t, s] = (v - middle + reach) / (2.0 * reach) if reach > 0.0 else np.nan
-                    out[4, t, s] = 2.0 * reach / middle if middle != 0.0 else np.nan
+            _spread_line(code, times, out, t, s, v, total / parts, deviation)
         ints[s, SEEN], ints[s, PLACE], ints[s, TOTAL], ints[s, HIGH], ints[s, LOW] = seen, place, total, high, low
         floats[s, A] = last
 
@@ -290,47 +375,87 @@ def _skew(ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: 
 
 # %% ../nbs/20_indicators.ipynb #extremes
 @compiled
-def _highest(ring: np.ndarray, s: int, base: int, n: int, place: int, top: float, v: float) -> tuple[float, float]:
-    "The maximum of this block (`NOTHING` once it is full) and that of the window, when `v` is put at `place`."
-    here = np.uint64(base + place)
-    top = v if v > top else top
-    ring[s, here] = v
-    if place + 1 < n:
-        rest = ring[s, here + np.uint64(1)]
-        return top, top if top > rest else rest
-    for i in range(n - 1):
-        below, rest = ring[s, here - np.uint64(i + 1)], ring[s, here - np.uint64(i)]
-        ring[s, here - np.uint64(i + 1)] = below if below > rest else rest
-    return NOTHING, top
+def _top(ring: np.ndarray, s: int, base: int, n: int) -> float:
+    "The largest value of a ring."
+    top = NOTHING
+    for i in range(n): top = max(top, ring[s, np.uint64(base + i)])
+    return top
+
+@_branchless
+def _highest(line: np.ndarray, n: int) -> np.ndarray:
+    "The maximum of each `n` neighbours, by where they begin; `line` is used up."
+    other, width = np.empty_like(line), 1
+    while 2 * width <= n:
+        w = np.uint64(width)
+        for i in range(np.uint64(len(line) - 2 * width + 1)): other[i] = line[i] if line[i] > line[i + w] else line[i + w]
+        line, other, width = other, line, 2 * width
+    w = np.uint64(n - width)
+    for i in range(np.uint64(len(line) - n + 1)): other[i] = line[i] if line[i] > line[i + w] else line[i + w]
+    return other
+
+@_branchless
+def _highest_whole(
+    sign: float, x: np.ndarray, ring: np.ndarray, s: int, base: int, n: int, place: int, t0: np.uint64, t1: np.uint64,
+) -> np.ndarray:
+    "The maximum of the window before the block, and at each of its rows; the ring is carried on."
+    line, m = np.empty(n + int(t1 - t0)), np.uint64(n)
+    _unroll(ring, s, base, n, place, line)
+    for t in range(t0, t1): line[t - t0 + m] = sign * x[t, s]
+    _roll(line, ring, s, base, n, place)
+    return _highest(line, n)
 
 @compiled
 def _extreme(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: np.uint64, t1: np.uint64) -> None:
-    sign = 1.0 if code == MAX else -1.0
+    sign, one = 1.0 if code == MAX else -1.0, np.uint64(1)
     for s in range(len(ints)):
         n, limit, seen, place, top = ints[s, WINDOW], floats[s, LIMIT], ints[s, SEEN], ints[s, PLACE], floats[s, A]
+        if seen == n and _whole(x[0], s, t0, t1, limit):
+            tops = _highest_whole(sign, x[0], floats, s, FLOATS, n, place, t0, t1)
+            for t in range(t0, t1): out[0, t, s] = sign * tops[t - t0 + one]
+            ints[s, PLACE], floats[s, A] = (place + int(t1 - t0)) % n, tops[t1 - t0]
+            continue
         for t in range(t0, t1):
-            v = x[0][t, s]
+            v, here = x[0][t, s], np.uint64(FLOATS + place)
             if not abs(v) < limit:
                 out[0, t, s] = _absent(limit, v, v, v)
                 continue
-            top, highest = _highest(floats, s, FLOATS, n, place, top, sign * v)
+            old, floats[s, here] = floats[s, here], sign * v
+            if sign * v >= top: top = sign * v
+            elif old == top: top = _top(floats, s, FLOATS, n)
             place += 1
             if place == n: seen, place = n, 0
-            out[0, t, s] = sign * highest if seen + place >= n else np.nan
+            out[0, t, s] = sign * top if seen + place >= n else np.nan
         ints[s, SEEN], ints[s, PLACE], floats[s, A] = seen, place, top
 
 # %% ../nbs/20_indicators.ipynb #atr
+@compiled
+def _reach(h: float, l: float, last: float) -> float: return (h if h > last else last) - (l if l < last else last)
+
+@_branchless
+def _atr_whole(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, s: int, t0: np.uint64, t1: np.uint64) -> bool:
+    "Whether the block was whole; if not, nothing has changed."
+    limit, gain, average, last, bad = floats[s, LIMIT], floats[s, GAIN], floats[s, A], floats[s, B], 0
+    for t in range(t0, t1):
+        h, l, c = x[0][t, s], x[1][t, s], x[2][t, s]
+        bad += (not abs(h) < limit) | (not abs(l) < limit) | (not abs(c) < limit)
+        if code == ATR: average = (1.0 - gain) * average + gain * _reach(h, l, last)
+        out[0, t, s] = average if code == ATR else _reach(h, l, last)
+        last = c
+    if bad == 0: floats[s, A], floats[s, B] = average if code == ATR else out[0, t1 - np.uint64(1), s], last
+    return bad == 0
+
 @compiled
 def _atr(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: np.uint64, t1: np.uint64) -> None:
     for s in range(len(ints)):
         n, limit, gain, seen = ints[s, WINDOW], floats[s, LIMIT], floats[s, GAIN], ints[s, SEEN]
         average, last = floats[s, A], floats[s, B]
+        if seen > n and t1 - t0 >= np.uint64(32) and _atr_whole(code, ints, floats, x, out, s, t0, t1): continue
         for t in range(t0, t1):
             h, l, c = x[0][t, s], x[1][t, s], x[2][t, s]
             if not (abs(h) < limit and abs(l) < limit and abs(c) < limit):
                 out[0, t, s] = _absent(limit, h, l, c)
                 continue
-            reach = max(h, last) - min(l, last)
+            reach = _reach(h, l, last)
             last = c
             if seen > n: average = (1.0 - gain) * average + gain * reach
             else:
@@ -382,23 +507,56 @@ def _averaged(ring: np.ndarray, s: int, base: int, n: int, place: int, v: float)
     for i in range(place + 1): total += ring[s, np.uint64(base + i)]
     return total / n
 
+@_branchless
+def _averaged_whole(line: np.ndarray, n: int) -> np.ndarray:
+    "The mean of each `n` neighbours, by where they begin, summed in the order of `_averaged`."
+    out = np.zeros(len(line) - n + 1)
+    for j in range(np.uint64(n)):
+        for i in range(np.uint64(len(out))): out[i] += line[i + j]
+    for i in range(np.uint64(len(out))): out[i] /= n
+    return out
+
+@_branchless
+def _stochastic_whole(ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, s: int, t0: np.uint64, t1: np.uint64) -> None:
+    n, m, g, size, one = ints[s, WINDOW], ints[s, SECOND], ints[s, THIRD], int(t1 - t0), np.uint64(1)
+    place, base = ints[s, PLACE], FLOATS + 2 * n
+    high = _highest_whole(1.0, x[0], floats, s, FLOATS, n, place, t0, t1)
+    low = _highest_whole(-1.0, x[1], floats, s, FLOATS + n, n, place, t0, t1)
+    ints[s, PLACE], floats[s, A], floats[s, B] = (place + size) % n, high[size], low[size]
+    raw, k = np.empty(m + size), np.empty(g + size)
+    _unroll(floats, s, base, m, ints[s, HIGH], raw)
+    for t in range(t0, t1):
+        i = t - t0 + one
+        raw[t - t0 + np.uint64(m)] = 100.0 * ((x[2][t, s] + low[i]) / (high[i] + low[i])) if high[i] + low[i] > 0.0 else 0.0
+    ints[s, HIGH] = _roll(raw, floats, s, base, m, ints[s, HIGH])
+    _unroll(floats, s, base + m, g, ints[s, LOW], k)
+    k[g:] = _averaged_whole(raw, m)[1:]
+    ints[s, LOW] = _roll(k, floats, s, base + m, g, ints[s, LOW])
+    d = _averaged_whole(k, g)
+    for t in range(t0, t1): out[0, t, s], out[1, t, s] = k[t - t0 + np.uint64(g)], d[t - t0 + one]
+
 @compiled
 def _stochastic(ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: np.uint64, t1: np.uint64) -> None:
     for s in range(len(ints)):
         n, m, g, limit, seen = ints[s, WINDOW], ints[s, SECOND], ints[s, THIRD], floats[s, LIMIT], ints[s, SEEN]
         place, at_k, at_d, top, bottom = ints[s, PLACE], ints[s, HIGH], ints[s, LOW], floats[s, A], floats[s, B]
+        if seen == n + m + g - 2 and _whole(x[0], s, t0, t1, limit) and _whole(x[1], s, t0, t1, limit) and _whole(x[2], s, t0, t1, limit):
+            _stochastic_whole(ints, floats, x, out, s, t0, t1)
+            continue
         for t in range(t0, t1):
             h, l, c = x[0][t, s], x[1][t, s], x[2][t, s]
             out[0, t, s] = out[1, t, s] = np.nan
             if not (abs(h) < limit and abs(l) < limit and abs(c) < limit):
                 out[0, t, s] = _absent(limit, h, l, c)
                 continue
-            top, high = _highest(floats, s, FLOATS, n, place, top, h)
-            bottom, low = _highest(floats, s, FLOATS + n, n, place, bottom, -l)
+            at_h, at_l = np.uint64(FLOATS + place), np.uint64(FLOATS + n + place)
+            old_h, old_l, floats[s, at_h], floats[s, at_l] = floats[s, at_h], floats[s, at_l], h, -l
+            top = h if h >= top else _top(floats, s, FLOATS, n) if old_h == top else top
+            bottom = -l if -l >= bottom else _top(floats, s, FLOATS + n, n) if old_l == bottom else bottom
             place = place + 1 if place + 1 < n else 0
             if seen < n + m + g - 2: seen += 1
             if seen < n: continue
-            raw = 100.0 * ((c + low) / (high + low)) if high + low > 0.0 else 0.0
+            raw = 100.0 * ((c + bottom) / (top + bottom)) if top + bottom > 0.0 else 0.0
             k = _averaged(floats, s, FLOATS + 2 * n, m, at_k, raw)
             at_k = at_k + 1 if at_k + 1 < m else 0
             if seen < n + m - 1: continue
@@ -430,7 +588,7 @@ def _obv(ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray, t0: n
 def run(code: int, ints: np.ndarray, floats: np.ndarray, x: Inputs, out: np.ndarray) -> None:
     "Carry the state of `S` symbols through `x`, each [T, S], and fill `out` [outputs, T, S]; `OverflowError` beyond the limit."
     T, S = x[0].shape
-    block = 1024 if S > 1 else max(T, 1)
+    block = max(1024 if S > 1 else 2048, 2 * ints[0, WINDOW])
     for begin in range(0, T, block):
         t, end = np.uint64(begin), np.uint64(min(begin + block, T)) # Unsigned: no index from the end
         if code == LAST: _last(ints, floats, x, out, t, end)

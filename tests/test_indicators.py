@@ -24,8 +24,10 @@ from firebot.indicators import (
     bollinger,
     find,
     indicator,
+    inputs,
     macd,
     obv,
+    run,
     sma,
     stochastic,
 )
@@ -227,6 +229,28 @@ def test_batch_stream_resumed_stream_and_prefix_are_bit_equal(name: str, data: s
     gaps = np.isnan(x[0])
     assert np.isnan(lines[:, gaps]).all()
     assert_array_equal(lines[:, ~gaps], all_outputs(spec, [c[~gaps] for c in x], params))
+
+
+@pytest.mark.parametrize("name", INDICATORS)
+@pytest.mark.parametrize(("window", "symbols"), [(3, 1), (40, 2), (1500, 1)])
+def test_whole_blocks_are_bit_equal_to_single_rows(name: str, window: int, symbols: int) -> None:
+    "Long enough for blocks without a gap, then with gaps; results and registers"
+    spec, params = INDICATORS[name], params_of(name, window)
+    rng, columns = np.random.default_rng(window), [bars_of(7000, seed) for seed in range(symbols)]
+    gap = rng.random((7000, symbols)) < np.where(np.arange(7000) < 5000, 0, 0.001)[:, None]
+    x = inputs(spec, [np.where(gap, np.nan, np.stack([b[c or "close"] for b in columns], axis=1)) for c in spec.inputs])
+    ends = []
+    for step in (7000, 1, 33, 900):
+        ints, floats = spec.blank(params, symbols)
+        out = np.empty((len(spec.outputs), *x[0].shape))
+        for t in range(0, 7000, step):
+            part = np.ascontiguousarray(out[:, t:t + step])
+            run(spec.code, ints, floats, tuple(a[t:t + step] for a in x), part)
+            out[:, t:t + step] = part
+        ends.append((out, ints, floats))
+    assert (~np.isnan(ends[0][0])).any(axis=(1, 2)).all()
+    for end in ends[1:]:
+        for a, b in zip(end, ends[0]): assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", INDICATORS)
