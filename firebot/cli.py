@@ -151,8 +151,10 @@ def data_import(paths: Paths, store: Into = None, symbol: Symbol = None, resolut
     if report.refused:
         typer.echo(str(report))
         raise typer.Exit(1)
-    for finding in report.findings[:20]: typer.echo(f"warning: {finding}", err=True)
-    if (more := len(report.findings) - 20) > 0: typer.echo(f"warning: and {more:,} more; firebot data check lists them", err=True)
+    for file in report.files:
+        if not file.findings: continue
+        first = str(file.findings[0]).removeprefix(f"{file.file}: ")
+        typer.echo(f"warning: {file.file}: {file.findings}; the first: {first}", err=True)
     into = _store(store)
     for path in paths: _import(into, path, [f for f in report.files if Path(f.file).is_relative_to(path)], symbol, exchange, zone, now)
 

@@ -31,12 +31,14 @@ from .models import ConfigError
 
 # %% ../nbs/04_logs.ipynb #one-line
 _LONG = 2000
+_ADDRESS = re.compile(r"://[^/\s]*:[^/\s]*@") # A name and password in an address
+_BEARER = re.compile(r"\b(bearer|basic) [\w.~+/=-]{8,}", re.IGNORECASE)
 
 def one_line(
     text: str,
 ) -> str:
     "`text` without secrets, cut, and with all that a terminal would obey written as escapes."
-    text = redact(text)
+    text = _BEARER.sub(r"\1 ***", _ADDRESS.sub("://***@", redact(text)))
     if len(text) > _LONG: text = f"{text[:_LONG]}... ({len(text):,} characters)"
     if text.isprintable(): return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -277,8 +277,8 @@ def units_per_share(
     for i in _events(trades): splits.setdefault(int(trades.symbol[i]), []).append(i)
     for s in splits:
         if (group == group[s]).sum() > 1:
-            raise DataError(f"{trades.file}: {trades.symbols[s]} splits and is to be treated as one with another symbol, and shares of the two then cannot "
-                            "be matched one for one; leave it out of the identical symbols.")
+            raise DataError(f"{trades.file}: {trades.symbols[s]} splits and is to be treated as one with another symbol, and shares of the two then "
+                            "cannot be matched one for one; leave it out of the identical symbols.")
     counts = {s: eras([trades.ratio[i] for i in at]) for s, at in splits.items()}
     for s, at in splits.items():
         rows = np.flatnonzero(trades.symbol == s)
@@ -291,8 +291,7 @@ def _events(trades: Trades) -> list[int]: # Positions, in order of time
     for i in sorted(trades.ratio):
         key = (int(trades.symbol[i]), int(trades.day[i]), trades.ratio[i])
         if trades.account[first.setdefault(key, i)] == trades.account[i] and first[key] != i:
-            raise DataError(f"{trades.file}: row {trades.row[i]}, split of {trades.symbols[trades.symbol[i]]} on {np.datetime64(int(trades.day[i]), 'D')} "
-                            "comes twice; keep one.")
+            raise _row(trades, i, "comes twice; keep one")
     return sorted(first.values())
 
 # %% ../nbs/40_lots.ipynb #orders

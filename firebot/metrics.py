@@ -712,8 +712,8 @@ def versus(
     "The benchmark's own figures and how the account stands to it."
     e, b, p = _array(equity, "equity"), _array(benchmark, "benchmark"), periods_per_year
     _same_length(e, b, ("equity values", "benchmark values"))
-    r = returns(b)
-    mine = returns(_until_ruin(e))
+    e, r = _until_ruin(e), returns(b)
+    mine = returns(e)
     own = dict(benchmark_total_return=total_return(b), benchmark_cagr=cagr(b, p), benchmark_volatility=volatility(r, p),
                benchmark_sharpe=sharpe(r, p, risk_free), benchmark_max_drawdown=max_drawdown(b),
                excess_return=total_return(e) - total_return(b), excess_cagr=cagr(e, p) - cagr(b, p))
@@ -818,7 +818,7 @@ def turnover(
     "Half of the traded value over the mean equity, per year."
     a, e = _array(amounts, "amounts"), _array(equity, "equity")
     if (a < 0).any(): raise DataError(f"amounts is {a[a < 0][0]} at position {int(np.argmax(a < 0))}; give sizes without a sign.")
-    return _ratio(a.sum() / 2 * periods_per_year, _mean(e) * max(len(e) - 1, 0))
+    return _ratio(a.sum() / 2 * periods_per_year, max(_mean(e), 0.0) * max(len(e) - 1, 0))
 
 def traded(
     trades: Sequence[Any], # Round trips
@@ -888,7 +888,7 @@ METRICS |= dict(
     calmar=Metric("Calmar ratio", "ratio", "Risk", "CAGR / |maximum drawdown|, over the whole run (Young 1991)."),
     omega=Metric("Omega ratio", "ratio", "Risk",
                  "Sum of returns above the risk-free rate / sum below it (Keating & Shadwick 2002)."),
-    gain_to_pain=Metric("Gain to pain", "ratio", "Risk", "Sum of returns / |sum of losses| (Schwager 2012)."),
+    gain_to_pain=Metric("Gain to pain", "ratio", "Risk", "Sum of returns / |sum of losses| (after Schwager 2012, who takes months)."),
     recovery_factor=Metric("Recovery factor", "ratio", "Risk", "Total return / |maximum drawdown|."),
     max_drawdown=Metric("Maximum drawdown", "percent", "Drawdown",
                         "Lowest Eₜ / max(Eₛ, s ≤ t) − 1 (Magdon-Ismail & Atiya 2004)."),
@@ -927,11 +927,11 @@ METRICS |= dict(
     payoff_ratio=Metric("Payoff ratio", "ratio", "Trades", "Average win / |average loss|."),
     profit_factor=Metric("Profit factor", "ratio", "Trades",
                          "Sum of wins / |sum of losses| (Pardo 2008); undefined without a loss."),
-    expectancy=Metric("Expectancy", "money", "Trades", "Mean P&L of a closed trade (Tharp 1998)."),
+    expectancy=Metric("Expectancy", "money", "Trades", "Mean P&L of a closed trade (after Tharp 1998, who takes multiples of the risk)."),
     expectancy_pct=Metric("Expectancy, relative", "percent", "Trades", "Mean return of a closed trade on the money put in."),
     kelly=Metric("Kelly fraction", "percent", "Trades", "W − (1 − W) / payoff ratio, W the win rate (Kelly 1956)."),
     system_quality=Metric("System quality number", "ratio", "Trades",
-                          "√n × mean / standard deviation of the closed trades' P&L (Tharp 2008)."),
+                          "√n × mean / standard deviation of the closed trades' P&L (after Tharp 2008, who takes multiples of the risk)."),
     best_trade=Metric("Best trade", "money", "Trades", "Largest P&L of a closed trade."),
     worst_trade=Metric("Worst trade", "money", "Trades", "Smallest P&L of a closed trade."),
     win_streak=Metric("Longest winning streak", "count", "Trades", "Most wins in a row, by time of exit."),

@@ -257,4 +257,4 @@ class RuleStrategy(Strategy):
 
     def details(self, features: dict[str, np.ndarray]) -> dict[str, Any]:
         fired = [name for name, where in self.rules(features).items() if where[-1, 0]]
-        return {"rules": fired, "price": self.bar.close, **{name: x[-1, 0] for name, x in features.items() if name != "price"}}
+        return {"rules": fired, "close": self.bar.close, **{name: x[-1, 0] for name, x in features.items()}}

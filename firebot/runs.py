@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -40,7 +41,20 @@ from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
 from .metrics import drawdown_table, format_metric, money, periods_per_year, summary
-from .models import COLUMNS, EXCHANGES, PRICES, Bars, ConfigError, CorporateAction, DataError, FireBotError, Instrument, RunError, Signal, from_ns
+from firebot.models import (
+    COLUMNS,
+    EXCHANGES,
+    PRICES,
+    Bars,
+    ConfigError,
+    CorporateAction,
+    DataError,
+    FireBotError,
+    Instrument,
+    RunError,
+    Signal,
+    from_ns,
+)
 from .money import MISSING, from_int
 from .portfolio import ACCOUNT, DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
@@ -165,6 +179,12 @@ def _out_of_range(config: Config, source: Any, symbol: str) -> ConfigError | Non
     return refusal(config, ("run", key), f"{symbol} has bars from {first} to {last} and none in the range; change run.{key}, "
                                          f"or list assets without {symbol}.")
 
+def _beyond(config: Config, panel: Panel) -> Iterator[str]:
+    "A range that asks for more than a week that is not there."
+    days = row_days(panel)[[0, -1]]
+    for key, asked, there in (("start", config.run.start, days[0]), ("end", config.run.end, days[1])):
+        if asked and abs((there - np.datetime64(asked)).astype(int)) > 7: yield f"run.{key} is {asked}, and the data go from {days[0]} to {days[1]}."
+
 def _idle(config: Config, symbols: Sequence[str]) -> Iterator[str]:
     for i, own in enumerate(config.instruments):
         if own.symbol not in symbols: yield f"instruments[{i}].symbol is {own.symbol!r}, which is not traded; the entry changes nothing."
@@ -252,6 +272,7 @@ def _job(config: Config, root: Path) -> Job:
         raise refusal(config, ("run", "benchmark"), f"it is not among the traded symbols; choose one of {', '.join(symbols)}.")
     for i, s in enumerate(strategies):
         with _about(config, ("strategies", i, "params")): groups(s, panel.symbols) # refuses a symbol that is not there
+    warnings += (*_beyond(config, panel),)
     read = {s: {f.name: f.sha256 for f in assets[s].provenance(s)} for s in symbols}
     return Job(config, panel, strategies, _setup(config, instruments, [s.strategy_id for s in strategies]), read, warnings)
 
@@ -350,7 +371,13 @@ def execute(job: Job) -> Outcome:
     events = tuple(to_events(result.events, job.setup, session, began=int(job.panel.start[0]), records=records))
     kernel, folded = from_int(result.state.cash[0], job.setup.cash_scale), fold(events).cash
     if kernel != folded: raise RunError(f"the journal folds to {folded} of cash, the kernel holds {kernel}; this is a defect of FireBot.")
-    return Outcome(job, result, _benchmark(job), events)
+    return Outcome(replace(job, warnings=job.warnings + tuple(_refused(events))), result, _benchmark(job), events)
+
+def _refused(events: Sequence[Event]) -> Iterator[str]:
+    "An account in which nothing was ever filled, though something was asked for."
+    kinds, why = Counter(e.kind for e in events), Counter(str(e.data.get("reason", "")) for e in events if e.kind == "reject")
+    if kinds["reject"] and not kinds["fill"]:
+        yield f"all {kinds['reject']:,} orders were rejected ({why.most_common(1)[0][0]}); look at sizing and portfolio.initial_capital."
 
 # %% ../nbs/63_runs.ipynb #files
 def _moment(ns: int, job: Job) -> str: return from_ns(int(ns), job.zone).isoformat()

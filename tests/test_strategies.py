@@ -344,7 +344,7 @@ def test_the_rule_engine_is_talib_and_pandas() -> None:
     for signal, t in zip(records, np.flatnonzero(out.notna())):
         names = {"cross above": up[t], "cross below": down[t], "oversold": rsi[t] < 30, "overbought": rsi[t] > 70}
         assert signal.metadata["rules"] == [name for name, on in names.items() if on]
-        assert signal.metadata["price"] == Decimal(str(x[t]))
+        assert signal.metadata["close"] == Decimal(str(x[t]))
         assert_allclose([signal.metadata[k] for k in ("fast", "slow", "rsi")], [fast[t], slow[t], rsi[t]], rtol=1e-9)
     quiet = out.copy()
     quiet[(quiet > 0) & (wild | thin)] = np.nan
