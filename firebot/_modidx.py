@@ -630,7 +630,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'firebot.lots._cast': ('lots.html#_cast', 'firebot/lots.py'),
                               'firebot.lots._coded': ('lots.html#_coded', 'firebot/lots.py'),
                               'firebot.lots._columns': ('lots.html#_columns', 'firebot/lots.py'),
-                              'firebot.lots._dated': ('lots.html#_dated', 'firebot/lots.py'),
                               'firebot.lots._events': ('lots.html#_events', 'firebot/lots.py'),
                               'firebot.lots._finer': ('lots.html#_finer', 'firebot/lots.py'),
                               'firebot.lots._groups': ('lots.html#_groups', 'firebot/lots.py'),

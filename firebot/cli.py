@@ -55,13 +55,14 @@ def headline(metrics: dict[str, Any], folder: str) -> str:
 # %% ../nbs/90_cli.ipynb #backtest
 @app.command()
 def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
-             check: Annotated[bool, typer.Option("--check", help="Validate the configuration and stop.")] = False) -> None:
+             check: Annotated[bool, typer.Option("--check", help="Validate the configuration and stop.")] = False, log_level: LogLevel = None) -> None:
     "Run a configuration over history and leave a run folder with report, journal and manifest."
     import json
 
     from firebot.books import run_book
     from firebot.config import load_config
     conf = load_config(config, set_ or ())
+    _told["log_level"] = log_level or _told.get("log_level")
     _logs(conf)
     if check:
         from firebot.models import ConfigError, FireBotError

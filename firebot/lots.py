@@ -248,13 +248,10 @@ def _acquired(c: Mapping[str, pa.Array], side: np.ndarray, day: np.ndarray, file
     stated = _mask(pc.greater(pc.utf8_length(pc.fill_null(c["acquired"], "")),
                               0)) & (side == TRANSFER) if "acquired" in c else np.zeros(len(side), bool)
     if not stated.any(): return day
-    own = pc.cast(pa.array(day.astype("datetime64[D]")), pa.string())
-    out = _times(file, "acquired", pc.if_else(pa.array(stated), c["acquired"],
-                                              own if _dated(c["acquired"]) else pc.binary_join_element_wise(own, "12:00", " ")), zone)[1]
+    cells = pc.if_else(pa.array(stated), c["acquired"], c["acquired"].filter(pa.array(stated))[0]) # what is not stated is not used
+    out = _times(file, "acquired", cells, zone)[1]
     _refuse(file, stated & (out > day), "acquired", c["acquired"], "is later than the transfer; write the day of the purchase")
     return np.where(stated, out, day)
-
-def _dated(cells: pa.Array) -> bool: return (pc.max(pc.utf8_length(cells)).as_py() or 0) <= len("2012-03-01")
 
 # %% ../nbs/40_lots.ipynb #units
 def eras(

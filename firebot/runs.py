@@ -358,6 +358,8 @@ def _simulated(job: Job, records: Mapping[str, list[Signal]]) -> Result:
     return stepwise(job.panel, signals, job.setup, records)
 
 # %% ../nbs/63_runs.ipynb #execute
+_ORDERS = {"order": "order accepted", "reject": "order rejected", "cancel": "order cancelled", "fill": "order filled"}
+
 def execute(job: Job) -> Outcome:
     "Run `job`; the same job gives the same outcome."
     put_in = inputs(job)
@@ -369,6 +371,9 @@ def execute(job: Job) -> Outcome:
     session = dict(inputs=sha(canonical(put_in)), config=put_in["config"], bars=put_in["bars"], seed=put_in["seed"], profile=job.setup.profile.name,
                    strategies=list(records), symbols=list(job.panel.symbols))
     events = tuple(to_events(result.events, job.setup, session, began=int(job.panel.start[0]), records=records))
+    with bind(run_id=run_id(put_in)):
+        for e in events:
+            if e.kind in _ORDERS: log.debug(_ORDERS[e.kind], strategy_id=e.strategy_id, order_id=e.order_id, symbol=e.symbol, bar=e.bar, what=e.data)
     kernel, folded = from_int(result.state.cash[0], job.setup.cash_scale), fold(events).cash
     if kernel != folded: raise RunError(f"the journal folds to {folded} of cash, the kernel holds {kernel}; this is a defect of FireBot.")
     return Outcome(replace(job, warnings=job.warnings + tuple(_refused(events))), result, _benchmark(job), events)

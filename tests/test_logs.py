@@ -493,3 +493,16 @@ def test_it_is_fast() -> None:
         written = min(micros(2_000) for _ in range(3))
     print(f"disabled {disabled:.2f} us, JSON line {written:.1f} us")
     assert disabled < 3 and written < 200
+
+
+def test_every_order_can_be_followed_by_its_id(root: Path, tmp_path: Path) -> None:
+    "From acceptance to its fill, under the run and the strategy; the option stands on either side of the command"
+    (tmp_path / "c.yaml").write_text("data_sources: [{type: sample}]\nassets: [{symbol: IBM}]\nrun: {start: 2004-01-02, end: 2004-06-30}\n"
+                                     "strategies: [{name: cross, class: SmaCrossStrategy, params: {fast: 5, slow: 10}}]\n")
+    code = "import sys; from firebot.cli import main; main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, "backtest", "c.yaml", "--log-level", "DEBUG"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    of = [s for s in said if s.get("order_id") == "O000001"]
+    assert {"order accepted", "order filled"} <= {s["event"] for s in of}
+    assert {(s["strategy_id"], s["symbol"]) for s in of} == {("cross", "IBM")} and len({s["run_id"] for s in of}) == 1

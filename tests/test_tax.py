@@ -241,3 +241,52 @@ def test_a_price_alone_is_cash_to_the_cent_half_to_even() -> None:
     kinds = pa_csv.ConvertOptions(column_types=dict.fromkeys(("date", "symbol", "side", "quantity", "price"), pa.string()))
     read = read_trades(pa_csv.read_csv(io.BytesIO(text.encode()), convert_options=kinds))
     assert read.cash.tolist() == [100, 12, 2] and read.cash_scale == 2
+
+
+# ---------------------------------------------------------------- what cannot be held exactly, or is not what it seems
+def read(text: str) -> Trades:
+    "A CSV text, every column as text"
+    kinds = pa_csv.ConvertOptions(column_types=dict.fromkeys(text.splitlines()[0].split(","), pa.string()))
+    return read_trades(pa_csv.read_csv(io.BytesIO(text.encode()), convert_options=kinds))
+
+@pytest.mark.parametrize("text, says", [
+    ("date,symbol,side,quantity,amount,order_id\n" + "2024-01-02,M,buy,4000000.000000000001,1,o\n" * 3, "cannot be added up exactly"),
+    ("date,symbol,side,quantity,amount,commission\n2024-01-02,M,buy,1,100000000.00,0.000000000001\n", "too large beside numbers of so many decimals"),
+    ("date,symbol,side,quantity,price\n2024-01-02,M,buy,1.000000000001,1.000000000001\n", "cannot be held exactly"),
+    ("timestamp,symbol,side,quantity,amount\n9999-01-02T00:00:00Z,M,buy,1,1\n", "another era"),
+    ("date,symbol,side,quantity,amount,acquired\n2024-01-02,M,buy,1,1,\n2024-01-02,M,transfer_in,1,1,2025-05-05\n",
+     "row 2, acquired '2025-05-05' is later"),
+    ("date,symbol,side,quantity,amount\n2024-01-02,M,buy,1,1\n2024-01-03,M,split,1e3000000,\n", "is no ratio"),
+    ("date,symbol,side,quantity,amount\n2024-01-02,M,return_of_capital,-1,1\n", "must be above zero"),
+    ("date,symbol,side,quantity,amount\n2024-01-02,M,buy,1,1\n2024-01-03,M,split,2,\n2024-01-03,M,split,2,\n",
+     "row 3, split of M on 2024-01-03 comes twice")])
+def test_what_cannot_be_held_is_refused(text: str, says: str) -> None:
+    with pytest.raises(DataError, match=says): fold(make_legs(read(text)))
+
+def test_a_split_that_two_accounts_tell_of_counts_once() -> None:
+    rows = "".join(f"2024-01-02,M,buy,100,1000,{a}\n" for a in "xy") + "".join(f"2024-02-01,M,split,2,,{a}\n" for a in "xy")
+    ledger = fold(make_legs(read("date,symbol,side,quantity,amount,account\n" + rows + "2024-03-01,M,sell,200,1500,x\n")))
+    assert [(str(r["quantity"]), r["account"]) for r in lots(ledger).to_pylist()] == [("200", "y")]
+
+def test_symbols_to_be_treated_as_one_may_not_split() -> None:
+    text = "date,symbol,side,quantity,amount\n2024-01-02,A,buy,1,10\n2024-01-03,B,buy,1,10\n2024-06-01,A,split,2,\n"
+    with pytest.raises(DataError, match="A splits and is to be treated as one"): make_legs(read(text), identical=[["A", "B"]])
+
+def test_symbols_to_be_treated_as_one_replace_each_other() -> None:
+    legs = read("date,symbol,side,quantity,amount\n2024-01-02,A,buy,10,1000\n2024-02-01,A,sell,10,800\n2024-02-02,B,buy,10,900\n")
+    alone, together = fold(make_legs(legs)), fold(make_legs(legs, identical=[["A", "B"]]))
+    assert [str(lots(x)["cost_basis"][0]) for x in (alone, together)] == ["900.00", "1100.00"]
+
+def test_fills_of_one_order_may_name_their_own_lots_and_a_name_may_hold_a_colon() -> None:
+    text = ("date,symbol,side,quantity,amount,order_id,lot_id\n2024-01-02,M,buy,50,500,L1,\n2024-01-03,M,buy,50,600,p:7,\n"
+            "2024-06-03,M,sell,50,700,S,L1\n2024-06-03,M,sell,50,700,S,p:7\n")
+    found = realized(fold(make_legs(read(text)), "specific")).to_pylist()
+    assert [(r["lot_id"], str(r["gain_loss"])) for r in found] == [("L1", "200.00"), ("p:7", "100.00")]
+
+def test_a_moment_of_purchase_is_a_day_on_the_exchange() -> None:
+    text = "timestamp,symbol,side,quantity,amount,acquired\n2024-01-02T10:00:00-05:00,M,buy,1,1,\n2024-01-03T10:00:00-05:00,M,transfer_in,1,1,2020-01-01T21:00:00-05:00\n"
+    assert str(lots(fold(make_legs(read(text))))["open_date_original"][1]) == "2020-01-01"
+
+def test_the_cost_of_getting_capital_back_lowers_it() -> None:
+    text = "date,symbol,side,quantity,amount,commission\n2024-01-02,M,buy,10,1000,\n2024-02-01,M,return_of_capital,0,50,10\n"
+    assert str(lots(fold(make_legs(read(text))))["cost_basis"][0]) == "960.00"
