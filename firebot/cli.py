@@ -55,7 +55,8 @@ def headline(metrics: dict[str, Any], folder: str) -> str:
 # %% ../nbs/90_cli.ipynb #backtest
 @app.command()
 def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
-             check: Annotated[bool, typer.Option("--check", help="Validate the configuration and stop.")] = False, log_level: LogLevel = None) -> None:
+             check: Annotated[bool, typer.Option("--check", help="Validate the configuration and stop.")] = False,
+             log_level: LogLevel = None) -> None:
     "Run a configuration over history and leave a run folder with report, journal and manifest."
     import json
 

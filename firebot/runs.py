@@ -33,7 +33,7 @@ from .catalog import SOURCES, make_source
 from .cells import session_days, to_arrow
 from .compiled import source_digest
 from .config import Config, KeyPath, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
-from .engine import Result, Seat, Setup, make_window, plain, stepwise, to_events
+from .engine import CURRENCIES, Result, Seat, Setup, make_window, plain, stepwise, to_events
 from .engine import backtest as simulate
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
 from .feed import follow as through_renames
@@ -260,7 +260,8 @@ def _job(config: Config, root: Path) -> Job:
     symbols = sorted(assets)
     own = {i.symbol for i in config.instruments}
     instruments = tuple(config.instrument(s) if s in own else assets[s].instrument(s) for s in symbols)
-    if foreign := [i for i in instruments if i.currency != config.portfolio.currency]:
+    foreign = [i for i in instruments if i.currency != config.portfolio.currency]
+    if foreign and config.portfolio.currency in CURRENCIES:
         raise refusal(config, ("portfolio", "currency"), f"{foreign[0].symbol} trades in {foreign[0].currency}; one run has one currency.")
     if config.sizing.fractional: instruments = tuple(i if i.symbol in own else replace(i, lot=MILLIONTH) for i in instruments)
     bars = [_bars(config, assets[s], s) for s in symbols]

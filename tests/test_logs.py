@@ -459,7 +459,7 @@ def test_a_run_logs_through_its_kernel_and_leaves_no_secret(root: Path, tmp_path
     bad = run()
     assert bad.returncode == 1 and bad.stderr.splitlines()[-1].startswith("error: "), bad.stderr
     refused = next(json.loads(t) for t in bad.stderr.splitlines() if '"bars refused"' in t)
-    assert refused["findings"] >= 1 and refused["level"] == "warning" and refused["symbol"] == "X" and "${H_OME}/X.csv" in refused["file"]
+    assert refused["findings"] >= 1 and refused["level"] == "info" and refused["symbol"] == "X" and "${H_OME}/X.csv" in refused["file"]
     kept = [f for f in (tmp_path / "reports").rglob("*") if f.is_file()]
     assert any(f.parent.name == "failed" for f in kept)
     marks = [secret.encode(), b"zQ7 h", json.dumps(secret).strip('"').encode()]

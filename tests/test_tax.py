@@ -284,7 +284,8 @@ def test_fills_of_one_order_may_name_their_own_lots_and_a_name_may_hold_a_colon(
     assert [(r["lot_id"], str(r["gain_loss"])) for r in found] == [("L1", "200.00"), ("p:7", "100.00")]
 
 def test_a_moment_of_purchase_is_a_day_on_the_exchange() -> None:
-    text = "timestamp,symbol,side,quantity,amount,acquired\n2024-01-02T10:00:00-05:00,M,buy,1,1,\n2024-01-03T10:00:00-05:00,M,transfer_in,1,1,2020-01-01T21:00:00-05:00\n"
+    text = ("timestamp,symbol,side,quantity,amount,acquired\n2024-01-02T10:00:00-05:00,M,buy,1,1,\n"
+            "2024-01-03T10:00:00-05:00,M,transfer_in,1,1,2020-01-01T21:00:00-05:00\n")
     assert str(lots(fold(make_legs(read(text))))["open_date_original"][1]) == "2020-01-01"
 
 def test_the_cost_of_getting_capital_back_lowers_it() -> None:
