@@ -197,14 +197,13 @@ def _new_day(rule: int, bought: int, sold: int, held_from: int) -> int:
     return tack if rule == TACK else same if rule == DATE else max(tack, same)
 
 @compiled
-def _wash(sl: np.ndarray, ns: int, u: int, a: int, m: int, amount: int, gone: int, when: int, way: int, link: np.ndarray) -> int:
-    "Cut `m` washed units off the free slice `u` of the purchase `a`; returns the share of the cost they take."
+def _wash(sl: np.ndarray, ns: int, u: int, a: int, m: int, amount: int, gone: int, when: int, way: int, link: np.ndarray) -> None:
+    "Cut `m` washed units off the free slice `u` of the purchase `a`, as slice `ns`."
     share = part(sl[u, COST], m, sl[u, QTY])
     _put(sl, ns, a, m, share + (0 if gone else way * amount), sl[u, DAY] if gone else when, 0, 0 if gone else amount)
     sl[u, QTY] -= m
     sl[u, COST] -= share
     _insert(sl, ns, u, link)
-    return share
 
 @compiled
 def _promise(ws: np.ndarray, w: int, a: int, link: np.ndarray) -> None:
