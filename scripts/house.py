@@ -202,7 +202,7 @@ def locks(root: Path) -> list[str]:
     "The locks hold what `pyproject.toml` asks for, pinned by digest, alike in both, and name no place to fetch it from"
     from packaging.requirements import Requirement
     proj = tomllib.loads((root/"pyproject.toml").read_text())["project"]
-    extras = [r for rs in proj.get("optional-dependencies", {}).values() for r in rs]
+    extras = [r for name, rs in proj.get("optional-dependencies", {}).items() if name not in lock.UNLOCKED for r in rs]
     asked = dict(run=proj["dependencies"], dev=[*proj["dependencies"], *extras])
     norm = lambda name: re.sub(r"[-_.]+", "-", name).lower()
     bad, pins = [], {}

@@ -14,8 +14,10 @@ import tomllib
 from pathlib import Path
 
 LOCKS = dict(run="requirements.lock", dev="requirements-dev.lock", uv="requirements-uv.lock")
-TITLES = dict(run="what a run needs", dev="every extra and the house's tools; the shared part equals requirements.lock",
+TITLES = dict(run="what a run needs", dev="every extra but `deep`, and the house's tools; the shared part equals requirements.lock",
               uv="the installer itself")
+
+UNLOCKED = {"deep"}  # PyTorch's default build brings gigabytes that few machines can use
 
 
 def digest(root: Path) -> str:
@@ -48,7 +50,8 @@ def main() -> None:
     root = Path(__file__).resolve().parent.parent
     conf = tomllib.loads((root/"pyproject.toml").read_text())
     proj, build = conf["project"], conf["build-system"]["requires"]
-    extras = [r for rs in proj["optional-dependencies"].values() for r in rs if not r.startswith(proj["name"]+"[")]
+    extras = [r for name, rs in proj["optional-dependencies"].items() if name not in UNLOCKED for r in rs
+              if not r.startswith(proj["name"]+"[")]
     run = proj["dependencies"] + build
     compile_lock(root, "dev", "\n".join(run + extras), *up)
     compile_lock(root, "run", "\n".join(run), "--constraints", LOCKS["dev"], *up)
