@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'ConfigPath', 'Out', 'Set', 'LogLevel', 'data', 'Paths', 'Symbol', 'Resolution', 'Exchange', 'Zone', 'Into',
-           'Target', 'First', 'Last', 'headline', 'backtest', 'verify', 'data_check', 'data_import', 'data_fetch',
-           'data_backup', 'data_restore', 'main']
+           'Target', 'First', 'Last', 'headline', 'backtest', 'verify', 'dashboard', 'data_check', 'data_import',
+           'data_fetch', 'data_backup', 'data_restore', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports
 import sys
@@ -89,6 +89,20 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, 
     verdict = again(run)
     typer.echo(str(verdict))
     if not verdict.reproduced: raise typer.Exit(1)
+
+# %% ../nbs/90_cli.ipynb #dashboard
+@app.command()
+def dashboard(port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="8866 unless settings.ini says.", show_default=False)] = None,
+              browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+              warm: Annotated[bool, typer.Option("--warm/--no-warm", help="Start kernels before a page is asked for.")] = True) -> None:
+    "Look at runs, paper sessions, taxes, sweeps and data in a browser."
+    from importlib.util import find_spec
+
+    from firebot.models import ConfigError
+    if find_spec("voila") is None or find_spec("anywidget") is None:
+        raise ConfigError("the dashboards need the extra `dashboard`; install firebot[dashboard].")
+    from firebot.dashboard import serve
+    serve(port, browser, warm)
 
 # %% ../nbs/90_cli.ipynb #data-app
 data = typer.Typer(name="data", no_args_is_help=True, help="Check, import, fetch, back up and restore bars and quotes.", rich_markup_mode=None)
