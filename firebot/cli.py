@@ -163,7 +163,8 @@ def data_import(paths: Paths, store: Into = None, symbol: Symbol = None, resolut
     from firebot.check import check_paths
     _logs()
     now = _now()
-    report = check_paths(paths, symbol, resolution, exchange, zone, now)
+    report, into = check_paths(paths, symbol, resolution, exchange, zone, now), _store(store)
+    _keep(into, report, now)
     if report.refused:
         typer.echo(str(report))
         raise typer.Exit(1)
@@ -171,8 +172,14 @@ def data_import(paths: Paths, store: Into = None, symbol: Symbol = None, resolut
         if not file.findings: continue
         first = str(file.findings[0]).removeprefix(f"{file.file}: ")
         typer.echo(f"warning: {file.file}: {file.findings}; the first: {first}", err=True)
-    into = _store(store)
     for path in paths: _import(into, path, [f for f in report.files if Path(f.file).is_relative_to(path)], symbol, exchange, zone, now)
+
+def _keep(store: Any, report: Any, now: Any) -> None:
+    "Leave the report beside the store, refusals too."
+    from firebot.store import make_folder, write_whole
+    folder, text = store.path / "imports", report.json(full=True).encode()
+    make_folder(folder)
+    write_whole(folder / f"{now:%Y%m%dT%H%M%S.%fZ}.json", text)
 
 def _import(store: Any, path: Path, files: list[Any], symbol: str | None, exchange: str, zone: str | None, now: Any) -> None:
     "The bars and quotes of one path, by format and resolution."

@@ -37,6 +37,8 @@ class Page {
     const links = model.get("pages").map(([name, label]) => el("a", {
       href: `${name}.ipynb`, text: label, "aria-current": name === model.get("name") ? "page" : null }));
     root.classList.add("fb");
+    const opening = document.getElementById("loading");
+    if (opening) opening.remove();
     root.append(
       el("a", { class: "fb-skip", href: "#fb-main", text: "Skip to the content" }),
       el("header", { class: "fb-top" }, el("a", { class: "fb-brand", href: "home.ipynb", text: "FireBot" }),
