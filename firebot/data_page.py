@@ -81,7 +81,7 @@ def one_series(store: Store, s: Stored) -> Iterator[Block]:
     rows, _ = read(store, s.key.symbol, s.key.resolution, kind=s.key.kind)
     zone = EXCHANGES[s.exchange].zone
     dates = is_daily(rows.timestamp)
-    y = rows.close if isinstance(rows, Bars) else (rows.bid + rows.ask) / 2
+    y = rows.close if isinstance(rows, Bars) else (rows.bid_close + rows.ask_close) / 2
     x, keep = wall_clock(rows.timestamp, zone, dates), thin(np.nan_to_num(y))
     line = go.Scatter(x=x[keep], y=y[keep], mode="lines", name=s.key.symbol, line=dict(width=1.3))
     what = "Closes" if s.key.kind == "bars" else "Mid prices"
