@@ -240,8 +240,8 @@ _FLEX = (
 # %% ../nbs/43_statements.ipynb #other-layouts
 _ALPACA = (make_layout("alpaca", "activities", "type symbol quantity when",
     """id|account_id>account|activity_type>type|activity_sub_type|transaction_time>when|type|price>price|qty>quantity|side>side|symbol>symbol|
-    leaves_qty|order_id>order|cum_qty|order_status|date>day|settle_date>settles|net_amount>net|per_share_amount|status|description|created_at|cusip|currency>currency|
-    swap_rate|group_id|execution_id|commission>fee|asset_class"""),)
+    leaves_qty|order_id>order|cum_qty|order_status|date>day|settle_date>settles|net_amount>net|per_share_amount|status|description|created_at|cusip|
+    currency>currency|swap_rate|group_id|execution_id|commission>fee|asset_class"""),)
 _FORM_1099B = (make_layout("1099-b", "form", "closed proceeds basis",
     """Symbol>symbol|Ticker>symbol|CUSIP|1a>description|1a Description>description|Description>description|Description of Property>description|
     Security Description|Quantity>quantity|Shares>quantity|1b>opened|1b Date Acquired>opened|Date Acquired>opened|DateAcquired>opened|
@@ -414,11 +414,12 @@ def _fee_rows(s: Sheet, rows: np.ndarray, field: str = "net") -> pa.Table:
 
 # %% ../nbs/43_statements.ipynb #fidelity
 _CORE = {"SPAXX", "FDRXX", "FZFXX", "FDLXX", "FCASH", "QUSBQ", "CORE", "FDIC"}
-_FIDELITY_WORDS = (("you bought", "buy"), ("you sold", "sell"), ("reinvestment", "buy"), ("bought", "buy"), ("sold", "sell"), ("buy", "buy"), ("sell", "sell"))
-_FIDELITY_MOVES = ("distribution", "reverse split", "stock split", "merger", "transferred", "transfer of assets", "journaled", "name change", "expired", "assigned",
-                   "in lieu", "redemption", "purchase into core", "exchanged", "conversion", "spin", "dividend", "interest", "electronic funds",
-                   "direct d", "debit", "check", "foreign tax", "long-term cap", "short-term cap", "fee", "return of capital", "contribution",
-                   "you loaned", "loan returned", "adjust")
+_FIDELITY_WORDS = (("you bought", "buy"), ("you sold", "sell"), ("reinvestment", "buy"), ("bought", "buy"), ("sold", "sell"), ("buy", "buy"),
+                   ("sell", "sell"))
+_FIDELITY_MOVES = ("distribution", "reverse split", "stock split", "merger", "transferred", "transfer of assets", "journaled", "name change",
+                   "expired", "assigned", "in lieu", "redemption", "purchase into core", "exchanged", "conversion", "spin", "dividend",
+                   "interest", "electronic funds", "direct d", "debit", "check", "foreign tax", "long-term cap", "short-term cap", "fee",
+                   "return of capital", "contribution", "you loaned", "loan returned", "adjust")
 
 def _fidelity_trades(s: Sheet) -> tuple[pa.Table, pa.Table, Counter[str]]:
     action, quantity, symbol = s.word("action"), s.number("quantity"), s.text("symbol").to_pylist()
@@ -586,7 +587,8 @@ def _of_stocks(head: tuple[int, list[str]], rows: Sequence[tuple[int, list[str]]
 def _positions(s: Sheet) -> pa.Table:
     level = np.array([w.replace("_", "") for w in s.word("level")], object)
     s = s.only(np.isin(level, ["", "summary"]))
-    return _part(POSITIONS, s.line, symbol=s.text("symbol"), quantity=s.number("quantity", must=True), basis=s.number("basis"), account=s.text("account"))
+    return _part(POSITIONS, s.line, symbol=s.text("symbol"), quantity=s.number("quantity", must=True), basis=s.number("basis"),
+                 account=s.text("account"))
 
 # %% ../nbs/43_statements.ipynb #span
 _DAY = r"(\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4}|\d{8}|[A-Z][a-z]+ \d{1,2}, \d{4})"
