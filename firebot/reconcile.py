@@ -204,6 +204,7 @@ def match_trades(
     for day, how in ways:
         for price in (SCALE, 4, 2): join(m, day, how, price)
         for groups in _GROUPS: join(m, day, how, 2, groups)
+    for day, how in ways: join(m, day, how, 2, ("day", "day"))
     for groups in (("", ""), *_GROUPS, ("price", "price"), ("day", "day")): join(m, *ways[0], group=groups)
     for off in range(1, REACH + 1):
         for sign in (1, -1):

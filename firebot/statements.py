@@ -104,11 +104,19 @@ def settlement(
     from firebot.calendars import sessions
     if not len(traded): return traded
     first, last = (date.fromordinal(int(d) + date(1970, 1, 1).toordinal()) for d in (traded.min(), traded.max()))
-    open_days = sessions(first, date.fromordinal(last.toordinal() + 30), exchange).astype(np.int64)
+    open_days = _banking(sessions(first, date.fromordinal(last.toordinal() + 30), exchange))
     wait = np.full(len(traded), 5, np.int64)
     for since, n in reversed(CYCLES): wait[traded >= np.datetime64(since).astype(np.int64)] = n
-    at = np.searchsorted(open_days, traded, side="right") - 1 # a trade of a closed day belongs to the session before it
+    at = np.searchsorted(open_days, traded, side="right") - 1 # a trade of any other day counts from the business day before it
     return open_days[at + wait]
+
+def _banking(days: np.ndarray) -> np.ndarray: # int64
+    "Sessions without the second Monday of October and 11 November (on a Sunday, the Monday after it)."
+    number, month, weekday = days.astype(np.int64), days.astype("datetime64[M]"), (days.astype(np.int64) + 3) % 7
+    of_month, of_year = number - month.astype("datetime64[D]").astype(np.int64) + 1, month.astype(np.int64) % 12 + 1
+    columbus = (of_year == 10) & (weekday == 0) & (8 <= of_month) & (of_month <= 14)
+    veterans = (of_year == 11) & ((of_month == 11) | ((of_month == 12) & (weekday == 0)))
+    return number[~columbus & ~veterans]
 
 # %% ../nbs/43_statements.ipynb #statement
 _DECIMAL = pa.decimal128(38, SCALE)
@@ -328,7 +336,8 @@ def make_sheet(
         field = layout.fields.get(_key(name))
         if field is None and name and _key(name) not in free:
             near = closest(_key(name), [k for k in layout.fields if k])
-            raise DataError(f"{file}: line {at}, column {name!r} is not known in a table of {layout.name}; {f'{near} If not, ' if near else ''}"
+            near = near if near.startswith("did") else "" # a list of all columns helps nobody
+            raise DataError(f"{file}: line {at}, column {name!r} is not known in a table of {layout.name}; {near and f'{near} If not, '}"
                             "remove it, or say with --passing that it may be passed over.")
         if not field: continue
         if field in fields: raise DataError(f"{file}: line {at}, columns {names[fields[field]]!r} and {name!r} say the same thing; keep one.")

@@ -112,7 +112,7 @@ PLANTED: dict[str, Callable[[list[Fill], int], list[Fill]]] = {
     "quantity": lambda f, i: changed(f, i, quantity=f[i].quantity + 1),
     "price": lambda f, i: changed(f, i, price=f[i].price + D("0.37")),
     "fee": lambda f, i: changed(f, i, fee=f[i].fee + D("0.50")),
-    "date": lambda f, i: changed(f, i, when=f[i].when + timedelta(days=3))}
+    "date": lambda f, i: [dataclasses.replace(x, when=x.when + timedelta(days=3)) if x.order == f[i].order else x for x in f]}
 
 @pytest.mark.parametrize("broker", WRITERS)
 @pytest.mark.parametrize("kind", PLANTED)
@@ -343,7 +343,8 @@ def test_days_as_brokers_write_them() -> None:
 
 def test_settlement_around_holidays_and_changes_of_the_rule() -> None:
     cases = {"2017-09-01": "2017-09-07", "2017-09-05": "2017-09-07", "2024-05-24": "2024-05-29", "2024-05-28": "2024-05-29", "2024-07-03": "2024-07-05",
-             "2012-10-26": "2012-11-01", "2024-12-24": "2024-12-26"} # 2012: two days closed by a storm
+             "2012-10-26": "2012-11-02", "2024-12-24": "2024-12-26", "2024-10-11": "2024-10-15", "2024-10-14": "2024-10-15",
+             "2023-11-10": "2023-11-14", "2018-11-09": "2018-11-14"} # 2012: two days closed by a storm
     for traded, settles in cases.items():
         assert str(settlement(np.array([np.datetime64(traded).astype(np.int64)])).astype("datetime64[D]")[0]) == settles
 
