@@ -573,17 +573,20 @@ _SECTIONS = {"header", "data", "subtotal", "total", "notes"}
 def _activity(lines: Sequence[tuple[int, list[str]]], file: str, passing: Sequence[str]) -> tuple[list[Sheet], list[str], Counter[str]]:
     "The tables of an activity statement of Interactive Brokers."
     found: list[tuple[Layout, tuple[int, list[str]], list[tuple[int, list[str]]]]] = []
-    remarks, passed, head = [], Counter[str](), {}
+    remarks, passed = [], Counter[str]()
+    head: dict[tuple[str, tuple[str, ...]], list[tuple[int, list[str]]]] = {}
+    at: dict[str, list[tuple[int, list[str]]]] = {}
     for n, cells in lines:
         section, kind = cells[0], cells[1].lower() if len(cells) > 1 else ""
         if kind not in _SECTIONS: raise DataError(f"{file}: line {n} is {', '.join(cells)[:60]!r}, and a line of an activity statement says Header, "
                                                   "Data, SubTotal or Total after its section; export the file again.")
         if kind == "header" and section in _ACTIVITY:
-            head[section] = (n, cells[2:])
-            found.append((_ACTIVITY[section], head[section], []))
+            key = section, tuple(cells[2:]) # a header that comes again goes on with its table
+            if key not in head: found.append((_ACTIVITY[section], (n, cells[2:]), []))
+            at[section] = head.setdefault(key, found[-1][2])
         elif kind == "data" and section in _ACTIVITY:
-            if section not in head: raise DataError(f"{file}: line {n}, section {section!r} has no header above it; export the file again.")
-            found[max(i for i, f in enumerate(found) if f[0] is _ACTIVITY[section])][2].append((n, cells[2:]))
+            if section not in at: raise DataError(f"{file}: line {n}, section {section!r} has no header above it; export the file again.")
+            at[section].append((n, cells[2:]))
         elif kind == "data" and section in ("Statement", "Account Information"): remarks.append(" ".join(cells[2:]))
         elif kind == "data" and "Total" not in cells[2:4]: passed[section] += 1
     return [make_sheet(file, layout, top, rows, passing) for layout, top, rows in found if _of_stocks(top, rows)], remarks, passed

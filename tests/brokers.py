@@ -3,7 +3,7 @@ import csv
 import io
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal as D
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -83,7 +83,7 @@ def alpaca(fills: list[Fill]) -> bytes:
     "Activities: fills in UTC, fees as rows of their own"
     side = {"buy": "buy", "sell": "sell", "short": "sell_short", "cover": "buy"}
     head = "id,activity_type,transaction_time,type,price,qty,side,symbol,leaves_qty,order_id,cum_qty,order_status,date,net_amount,description"
-    rows = [[f"2024::{i}", "FILL", f"{f.when.astimezone(ZoneInfo('UTC')):%Y-%m-%dT%H:%M:%S.%f}Z", "fill", f.price, f.quantity, side[f.side], f.symbol, 0,
+    rows = [[f"2024::{i}", "FILL", f"{f.when.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z", "fill", f.price, f.quantity, side[f.side], f.symbol, 0,
              f"a-{f.order}", f.quantity, "filled", "", "", ""] for i, f in enumerate(fills)]
     fee = ["fee::1", "FEE", "", "", "", "", "", "", "", "", "", "", "2024-12-31", -sum((f.fee for f in fills), D(0)), "TAF fee"]
     return write([head.split(","), *rows, fee, ["d::1", "DIV", *[""] * 5, "AAA", *[""] * 4, "2024-06-14", "12.40", ""]])
@@ -103,29 +103,32 @@ def ibkr(fills: list[Fill], realized: list[dict[str, Any]] = [], positions: list
             for level, part in (("Order", [o]), ("Trade", [[f] for f in o])):
                 for p in part:
                     quantity = sum((ibkr_sign(f) for f in p), D(0))
-                    rows.append(["Trades", "Data", level, "Stocks", "USD", symbol, f"{p[0].local:%Y-%m-%d, %H:%M:%S}", f"{quantity:,f}", average(p), "1",
-                                 f"{sum((-f.way * f.amount for f in p), D(0)):,f}", -sum((f.fee for f in p), D(0)), "", "", "0", "O" if p[0].way > 0 else "C"])
+                    amount, fee = sum((-f.way * f.amount for f in p), D(0)), -sum((f.fee for f in p), D(0))
+                    rows.append(["Trades", "Data", level, "Stocks", "USD", symbol, f"{p[0].local:%Y-%m-%d, %H:%M:%S}", f"{quantity:,f}",
+                                 average(p), "1", f"{amount:,f}", fee, "", "", "0", "O" if p[0].way > 0 else "C"])
             for lot in lots.get(o[0].order, []):
                 gain = lot["proceeds"] - lot["cost_basis"]
                 rows.append(["Trades", "Data", "ClosedLot", "Stocks", "USD", symbol, str(lot["open_date_original"]), lot["quantity"], "1", "", "", "",
                              lot["cost_basis"], gain, "", "LT" if lot["term"] == "long" else "ST"])
         rows.append(["Trades", "SubTotal", "", "Stocks", "USD", symbol, "", "0", "", "", "1", "2", "3", "4", "5", ""])
-    rows.append("Trades,Header,DataDiscriminator,Asset Category,Currency,Symbol,Date/Time,Quantity,T. Price,,Proceeds,Comm in USD,,,MTM in USD,Code".split(","))
+    rows.append("Trades,Header,DataDiscriminator,Asset Category,Currency,Symbol,Date/Time,Quantity,T. Price,,Proceeds,Comm in USD,,,"
+                "MTM in USD,Code".split(","))
     rows.append(["Trades", "Data", "Order", "Forex", "EUR", "EUR.USD", "2024-02-01, 12:00:00", "-1,000", "1.08", "", "1080", "-2", "", "", "0", ""])
-    rows += [["Dividends", "Header", "Currency", "Date", "Description", "Amount"], ["Dividends", "Data", "USD", "2024-03-11", "AAA Cash Dividend", "166"],
-             ["Dividends", "Data", "Total", "", "", "166"]]
+    rows += [["Dividends", "Header", "Currency", "Date", "Description", "Amount"],
+             ["Dividends", "Data", "USD", "2024-03-11", "AAA Cash Dividend", "166"], ["Dividends", "Data", "Total", "", "", "166"]]
     if positions:
         rows.append("Open Positions,Header,DataDiscriminator,Asset Category,Currency,Symbol,Quantity,Mult,Cost Price,Cost Basis,Close Price,Value,"
                     "Unrealized P/L,Code".split(","))
         for p in positions:
             for level in ("Summary", "Lot"):
-                rows.append(["Open Positions", "Data", level, "Stocks", "USD", p["symbol"], p["quantity"], "1", "1", p["cost_basis"], "1", "1", "1", ""])
+                rows.append(["Open Positions", "Data", level, "Stocks", "USD", p["symbol"], p["quantity"], "1", "1", p["cost_basis"],
+                             "1", "1", "1", ""])
     return write(rows)
 
 def flex(fills: list[Fill]) -> bytes:
     "Flex query with control lines, executions only"
-    head = ("ClientAccountID,AccountAlias,CurrencyPrimary,FXRateToBase,AssetClass,Symbol,Description,Conid,TradeID,DateTime,TradeDate,SettleDateTarget,"
-            "Quantity,TradePrice,TradeMoney,Proceeds,Taxes,IBCommission,IBCommissionCurrency,NetCash,Open/CloseIndicator,Notes/Codes,CostBasis,"
+    head = ("ClientAccountID,AccountAlias,CurrencyPrimary,FXRateToBase,AssetClass,Symbol,Description,Conid,TradeID,DateTime,TradeDate,"
+            "SettleDateTarget,Quantity,TradePrice,TradeMoney,Proceeds,Taxes,IBCommission,IBCommissionCurrency,NetCash,Open/CloseIndicator,Notes/Codes,CostBasis,"
             "FifoPnlRealized,Buy/Sell,IBOrderID,LevelOfDetail").split(",")
     rows = [["U1234567", "", "USD", "1", "STK", f.symbol, f"{f.symbol} INC", "1", f"t{i}", f"{f.local:%Y%m%d;%H%M%S}", f"{f.local:%Y%m%d}", "",
              ibkr_sign(f), f.price, f.way * f.amount, -f.way * f.amount, "0", -f.fee, "USD", f.net, "O", "", "", "",
@@ -142,8 +145,9 @@ def schwab_gains(rows: list[dict[str, Any]]) -> bytes:
     out = []
     for r in rows:
         gain, long = r["proceeds"] - r["cost_basis"], r["term"] == "long"
-        out.append([r["symbol"], f"{r['symbol']} INC", f"{r['close_date']:%m/%d/%Y}", f"{r['open_date_original']:%m/%d/%Y}", r["quantity"], "$1.00", "$1.00",
-                    dollars(r["proceeds"]), dollars(r["cost_basis"]), dollars(gain), "1.5%", dollars(gain) if long else "", "" if long else dollars(gain),
+        out.append([r["symbol"], f"{r['symbol']} INC", f"{r['close_date']:%m/%d/%Y}", f"{r['open_date_original']:%m/%d/%Y}", r["quantity"],
+                    "$1.00", "$1.00", dollars(r["proceeds"]), dollars(r["cost_basis"]), dollars(gain), "1.5%",
+                    dollars(gain) if long else "", "" if long else dollars(gain),
                     "Long Term" if long else "Short Term", dollars(r["cost_basis"]), "Yes" if r["disallowed_loss"] else "No",
                     dollars(-r["disallowed_loss"]) if r["disallowed_loss"] else "", f"{r['close_date']:%m/%d/%Y}", "", ""])
     title = ["Realized Gain/Loss - Lot Details for ...482 as of Sat Mar 14  09:23:17 EDT 2026", *[""] * (len(head) - 1)]
@@ -155,13 +159,16 @@ def fidelity_gains(rows: list[dict[str, Any]]) -> bytes:
     out = []
     for r in rows:
         gain, long = bracket(r["proceeds"] - r["cost_basis"]), r["term"] == "long"
-        out.append([f"{r['symbol']}(009066101)", f"{r['symbol']} INC COM", r["quantity"], f"{r['open_date_original']:%m/%d/%Y}", f"{r['close_date']:%m/%d/%Y}",
+        out.append([f"{r['symbol']}(009066101)", f"{r['symbol']} INC COM", r["quantity"], f"{r['open_date_original']:%m/%d/%Y}",
+                    f"{r['close_date']:%m/%d/%Y}",
                     f"${r['proceeds']} ", f"${r['cost_basis']} ", "-" if long else gain, gain if long else "-"])
     head = "Symbol(CUSIP),Security Description,Quantity,Date Acquired,Date Sold,Proceeds,Cost Basis,Short Term Gain/Loss,Long Term Gain/Loss"
     return write([head.split(","), *out])
 
 def form_1099b(rows: list[dict[str, Any]]) -> bytes:
     "The boxes of Form 1099-B"
-    head = "1a Description,1b Date Acquired,1c Date Sold,1d Proceeds,1e Cost or Other Basis,1f Accrued Market Discount,1g Wash Sale Loss Disallowed,Term"
-    return write([head.split(","), *([f"{r['quantity']} sh. {r['symbol']}", f"{r['open_date_original']:%m/%d/%Y}", f"{r['close_date']:%m/%d/%Y}", f"${r['proceeds']:,.2f}",
-                                      f"${r['cost_basis']:,.2f}", "$0.00", f"${r['disallowed_loss']:,.2f}", r["term"].title()] for r in rows)])
+    head = ("1a Description,1b Date Acquired,1c Date Sold,1d Proceeds,1e Cost or Other Basis,1f Accrued Market Discount,"
+            "1g Wash Sale Loss Disallowed,Term")
+    return write([head.split(","), *([f"{r['quantity']} sh. {r['symbol']}", f"{r['open_date_original']:%m/%d/%Y}", f"{r['close_date']:%m/%d/%Y}",
+                                      f"${r['proceeds']:,.2f}", f"${r['cost_basis']:,.2f}", "$0.00", f"${r['disallowed_loss']:,.2f}",
+                                      r["term"].title()] for r in rows)])

@@ -44,7 +44,8 @@ def history(seed: int = 1, size: int = 60, step: int = 6) -> list[Fill]:
             part = left if r.random() < 0.5 else r.randint(1, left)
             left -= part
             when = datetime(day.year, day.month, day.day, 15, r.randint(0, 59), r.randint(0, 59), tzinfo=UTC)
-            fills.append(Fill(when, symbol, "sell" if selling else "buy", D(part), D(r.randint(2000, 3000)) / 100, D(r.randint(1, 200)) / 100, f"o{order}"))
+            price, fee = D(r.randint(2000, 3000)) / 100, D(r.randint(1, 200)) / 100
+            fills.append(Fill(when, symbol, "sell" if selling else "buy", D(part), price, fee, f"o{order}"))
     return sorted(fills, key=lambda f: f.when)
 
 @cache
@@ -157,14 +158,14 @@ def test_planted_difference_of_a_position() -> None:
         assert kind in {d.kind for d in compare(fills, brokers.ibkr(fills, positions=rows)).unexplained}
 
 
+def settles(day: date) -> date:
+    return date(1970, 1, 1) + timedelta(int(settlement(np.array([(day - date(1970, 1, 1)).days]))[0]))
+
 def test_settlement_dates_are_explained() -> None:
     fills = list(plain())
-    moved = [dataclasses.replace(f, when=f.when + timedelta(days=int(s) - (f.when.date() - date(1970, 1, 1)).days)) for f, s in
-             zip(fills, settlement(np.array([(f.when.date() - date(1970, 1, 1)).days for f in fills])).tolist())]
-    report = compare(fills, brokers.schwab(moved))
+    report = compare(fills, brokers.schwab([dataclasses.replace(f, when=f.when + (settles(f.when.date()) - f.when.date())) for f in fills]))
     assert report.clean and {d.reason for d in report.differences if d.kind == "date"} == {"settlement date"}, str(report)
-    rows = [r | dict(close_date=date(1970, 1, 1) + timedelta(int(settlement(np.array([(r["close_date"] - date(1970, 1, 1)).days]))[0]))) for r in sold(fills)]
-    report = compare(fills, brokers.form_1099b(rows))
+    report = compare(fills, brokers.form_1099b([r | dict(close_date=settles(r["close_date"])) for r in sold(fills)]))
     assert report.clean and {d.reason for d in report.differences} == {"settlement date"}, str(report)
 
 def test_days_in_another_zone_are_explained() -> None:
@@ -186,7 +187,8 @@ def test_other_lots_are_told_as_such() -> None:
     assert compare(fills, brokers.form_1099b(sold(fills, method="lifo")), method="lifo").clean
 
 def test_split_restated_by_the_broker_is_explained() -> None:
-    ours = b"date,symbol,side,quantity,price,commission\n2024-02-01,AAA,buy,100,40.00,1.00\n2024-03-01,AAA,split,2,,\n2024-04-01,AAA,sell,50,21.00,1.00\n"
+    ours = (b"date,symbol,side,quantity,price,commission\n2024-02-01,AAA,buy,100,40.00,1.00\n2024-03-01,AAA,split,2,,\n"
+            b"2024-04-01,AAA,sell,50,21.00,1.00\n")
     theirs = (b'"Date","Action","Symbol","Description","Quantity","Price","Fees & Comm","Amount"\n'
               b'"04/01/2024","Sell","AAA","AAA INC","50","$21.00","$1.00","$1,049.00"\n"03/01/2024","Stock Split","AAA","AAA INC","100","","",""\n'
               b'"02/01/2024","Buy","AAA","AAA INC","200","$20.00","$1.00","-$4,001.00"\n')
@@ -196,7 +198,8 @@ def test_split_restated_by_the_broker_is_explained() -> None:
 def test_purchase_in_another_account_explains_a_wash_sale() -> None:
     ours = (b"date,symbol,side,quantity,price,account\n2024-02-01,AAA,buy,100,40.00,one\n2024-03-01,AAA,sell,100,30.00,one\n"
             b"2024-03-05,AAA,buy,100,31.00,two\n")
-    form = b"Symbol,Quantity,Date Acquired,Date Sold,Proceeds,Cost Basis,Wash Sale Loss Disallowed,Term\nAAA,100,02/01/2024,03/01/2024,3000,4000,0,Short\n"
+    form = (b"Symbol,Quantity,Date Acquired,Date Sold,Proceeds,Cost Basis,Wash Sale Loss Disallowed,Term\n"
+            b"AAA,100,02/01/2024,03/01/2024,3000,4000,0,Short\n")
     report = reconcile(read_csv(ours, "fills.csv"), read_statement(form, "1099.csv"), account="one")
     assert [(d.kind, d.reason) for d in report.differences] == [("wash", "replaced in another account")], str(report)
     same = reconcile(read_csv(ours.replace(b"two", b"one"), "fills.csv"), read_statement(form, "1099.csv"))
@@ -254,7 +257,10 @@ def test_the_same_every_time() -> None:
     assert first == second and json.loads(first)["unexplained"] > 0
 
 
-SCHWAB = '"Date","Action","Symbol","Description","Quantity","Price","Fees & Comm","Amount"\n"03/28/2024","Buy","IBM","IBM INC","{0}","{1}","$1.00","{2}"\n'
+SCHWAB = '''"Date","Action","Symbol","Description","Quantity","Price","Fees & Comm","Amount"
+"03/28/2024","Buy","IBM","IBM INC","{0}","{1}","$1.00","{2}"
+'''
+ALPACA = "id,activity_type,transaction_time,type,price,qty,side,symbol\n"
 BROKEN = [
     (SCHWAB.format("12O", "$1.00", "-$1.00"), r"line 2, Quantity '12O' is no amount that can be held; write it as"),
     (SCHWAB.format("1,20", "$1.00", "-$1.00"), r"line 2, Quantity '1,20' is no amount"),
@@ -275,10 +281,11 @@ BROKEN = [
      'Trades,Data,Guess,Stocks,USD,SAP,"2024-03-01, 09:00:00",1,1,-1,-1,O\n', r"line 2, DataDiscriminator 'Guess' is no level of detail"),
     ("Trades,Header,Asset Category,Symbol,Date/Time,Quantity\nTrades,Datum,Stocks,IBM,2024-03-01,1\n", r"line 2 is 'Trades, Datum"),
     ("Trades,Data,Order,Stocks,USD,IBM,2024-03-01,1\n", r"section 'Trades' has no header above it"),
-    ("id,activity_type,transaction_time,type,price,qty,side,symbol\n1,FILL,yesterday,fill,1,1,buy,IBM\n", r"line 2, transaction_time 'yesterday' is no time"),
-    ("id,activity_type,transaction_time,type,price,qty,side,symbol\n1,FILL,2024-03-01T15:00:00Z,fill,1,1,bye,IBM\n", r"line 2, side 'bye' is no side"),
+    (ALPACA + "1,FILL,yesterday,fill,1,1,buy,IBM\n", r"line 2, transaction_time 'yesterday' is no time"),
+    (ALPACA + "1,FILL,2024-03-01T15:00:00Z,fill,1,1,bye,IBM\n", r"line 2, side 'bye' is no side"),
     ("Date Sold,Proceeds,Cost Basis,Quantity,Description\n03/01/2024,1,1,1,shares of something\n", r"symbol '' is missing; add a column Symbol"),
-    ("Symbol,Date Sold,Proceeds,Cost Basis,Quantity,Term\nIBM,03/01/2024,1,1,1,middling\n", r"line 2, Term 'middling' is no term; write long or short")]
+    ("Symbol,Date Sold,Proceeds,Cost Basis,Quantity,Term\nIBM,03/01/2024,1,1,1,middling\n",
+     r"line 2, Term 'middling' is no term; write long or short")]
 
 @pytest.mark.parametrize("text, says", BROKEN, ids=range(len(BROKEN)))
 def test_broken_files_are_refused_by_name(text: str, says: str) -> None:
@@ -322,7 +329,8 @@ def test_wash_sale_marked_in_a_fidelity_date() -> None:
 
 
 WRITTEN = [("1234.56", "1234.56"), ("$1,234.56", "1234.56"), ("-$1.00", "-1"), ("$-1.00", "-1"), ("($1.00)", "-1"), ("$(20001.00)", "-20001"),
-           ("(1,234,567.125)", "-1234567.125"), ("+5", "5"), (".5", "0.5"), ("1E-05", "0.00001"), ("-1.014569", "-1.014569"), (" 7 ", "7"), ("3 USD", "3")]
+           ("(1,234,567.125)", "-1234567.125"), ("+5", "5"), (".5", "0.5"), ("1E-05", "0.00001"), ("-1.014569", "-1.014569"),
+           (" 7 ", "7"), ("3 USD", "3")]
 
 def test_numbers_as_brokers_write_them() -> None:
     value, bad = amounts(pa.array([w for w, _ in WRITTEN]))
@@ -342,8 +350,9 @@ def test_days_as_brokers_write_them() -> None:
     assert [read_day(t) for t in ("2024-13-01", "31/12/2024", "soon", "2024-02-30")] == [None] * 4
 
 def test_settlement_around_holidays_and_changes_of_the_rule() -> None:
-    cases = {"2017-09-01": "2017-09-07", "2017-09-05": "2017-09-07", "2024-05-24": "2024-05-29", "2024-05-28": "2024-05-29", "2024-07-03": "2024-07-05",
-             "2012-10-26": "2012-11-02", "2024-12-24": "2024-12-26", "2024-10-11": "2024-10-15", "2024-10-14": "2024-10-15",
+    cases = {"2017-09-01": "2017-09-07", "2017-09-05": "2017-09-07", "2024-05-24": "2024-05-29", "2024-05-28": "2024-05-29",
+             "2024-07-03": "2024-07-05", "2012-10-26": "2012-11-02", "2024-12-24": "2024-12-26",
+             "2024-10-11": "2024-10-15", "2024-10-14": "2024-10-15",
              "2023-11-10": "2023-11-14", "2018-11-09": "2018-11-14"} # 2012: two days closed by a storm
     for traded, settles in cases.items():
         assert str(settlement(np.array([np.datetime64(traded).astype(np.int64)])).astype("datetime64[D]")[0]) == settles
