@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'ConfigPath', 'Out', 'Set', 'LogLevel', 'data', 'Paths', 'Symbol', 'Resolution', 'Exchange', 'Zone', 'Into',
            'Target', 'First', 'Last', 'headline', 'backtest', 'verify', 'dashboard', 'data_check', 'data_import',
-           'data_fetch', 'data_backup', 'data_restore', 'main']
+           'data_fetch', 'data_backup', 'data_restore', 'reconcile_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports
 import sys
@@ -258,6 +258,37 @@ def data_restore(target: Target, folder: Annotated[Path | None, typer.Argument(m
     if folder is None: raise ConfigError("FOLDER is missing; say where the copy is to go, or ask with --list what there is.")
     made = restore(target, folder, which, part)
     typer.echo(f"{made.name}: {part} is in {folder}, every file as it was")
+
+# %% ../nbs/90_cli.ipynb #reconcile
+@app.command("reconcile")
+def reconcile_command(
+        fills: Annotated[Path, typer.Argument(metavar="FILLS", help="CSV of fills, such as a run folder's fills.csv.", show_default=False)],
+        statement: Annotated[Path, typer.Argument(metavar="STATEMENT", help="CSV of the broker.", show_default=False)],
+        broker: Annotated[str | None, typer.Option("--broker", metavar="B", help="ibkr, alpaca, schwab, fidelity or 1099-b; found out if not given.",
+                                                   show_default=False)] = None,
+        year: Annotated[int | None, typer.Option("--year", metavar="Y", help="Only trades and sales of this year.", show_default=False)] = None,
+        account: Annotated[str | None, typer.Option("--account", metavar="A", help="Only fills of this account.", show_default=False)] = None,
+        method: Annotated[str, typer.Option("--method", metavar="M", help="Which shares leave first: fifo, lifo, hifo, lofo or specific.")] = "fifo",
+        holding_period: Annotated[str, typer.Option("--holding-period", metavar="H", help="How the time held is carried over: tack, date or "
+                                                    "nodouble.")] = "tack",
+        older: Annotated[bool, typer.Option("--older-lots-replace/--no-older-lots-replace", help="Whether purchases before the shares sold "
+                                            "replace them.")] = True,
+        allow_short: Annotated[bool, typer.Option("--allow-short", help="More may be sold than is held.")] = False,
+        passing: Annotated[list[str] | None, typer.Option("--passing", metavar="COLUMN", help="An unknown column of the statement that may be passed "
+                                                          "over; may be repeated.", show_default=False)] = None,
+        json: Annotated[bool, typer.Option("--json", help="Every difference as JSON.")] = False) -> None:
+    "Compare fills with a broker's statement, difference by difference."
+    from firebot.models import ConfigError
+    from firebot.reconcile import reconcile
+    from firebot.sources import read_csv
+    from firebot.statements import read_statement
+    if year is not None and not 1900 < year < 2200: raise ConfigError(f"--year is {year}; write a year such as 2024.")
+    _logs()
+    said = read_statement(statement, broker=broker, passing=passing or ())
+    report = reconcile(read_csv(fills.read_bytes(), fills.name), said, fills.name, method, holding_period, older, allow_short, year=year,
+                       account=account)
+    typer.echo(report.json() if json else str(report))
+    if not report.clean: raise typer.Exit(1)
 
 # %% ../nbs/90_cli.ipynb #main
 def main(args: Sequence[str] | None = None) -> None:
