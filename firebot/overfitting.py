@@ -93,8 +93,8 @@ def join(
 ) -> Trials:
     "All of them as one."
     if len({p.bars for p in parts}) != 1: raise DataError(f"trials have {sorted({p.bars for p in parts})} bars; join trials of the same bars.")
-    columns = (np.concatenate([getattr(p, k) for p in parts], axis=-1) for k in ("sharpe", "skew", "kurtosis", "sums", "squares"))
-    return Trials(parts[0].bars, *columns, np.sum([p.together for p in parts], axis=0), sum(p.varying for p in parts))
+    columns = {k: np.concatenate([getattr(p, k) for p in parts], axis=-1) for k in ("sharpe", "skew", "kurtosis", "sums", "squares")}
+    return Trials(parts[0].bars, **columns, together=np.sum([p.together for p in parts], axis=0), varying=sum(p.varying for p in parts))
 
 # %% ../nbs/54_overfitting.ipynb #psr
 NORMAL = NormalDist()
@@ -119,7 +119,7 @@ def probabilistic_sharpe(
 ) -> np.ndarray: # From 0 to 1, in the shape of `sharpe`
     "Probability that the true Sharpe ratio exceeds `hurdle`."
     s = np.asarray(sharpe, np.float64)
-    z = np.asarray((s - hurdle) * (bars - 1) ** 0.5 / _error(s, skew, kurtosis))
+    z = np.asarray((s - np.asarray(hurdle)) * (bars - 1) ** 0.5 / _error(s, skew, kurtosis))
     return _phi(z.ravel()).reshape(z.shape)
 
 # %% ../nbs/54_overfitting.ipynb #luck
@@ -181,7 +181,7 @@ def minimum_track_record(
 ) -> float: # Bars; infinite for a Sharpe ratio that is not above the hurdle
     "Bars needed to tell `sharpe` from `hurdle`."
     if sharpe <= hurdle: return math.inf
-    return float(1 + (_error(np.float64(sharpe), skew, kurtosis) * NORMAL.inv_cdf(confidence) / (sharpe - hurdle)) ** 2)
+    return float(1 + (_error(np.asarray(sharpe), skew, kurtosis) * NORMAL.inv_cdf(confidence) / (sharpe - hurdle)) ** 2)
 
 # %% ../nbs/54_overfitting.ipynb #cscv-kernel
 @compiled
