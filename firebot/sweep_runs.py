@@ -108,7 +108,8 @@ def execute_sweep(
     first = [int(i) for i in np.argsort(-swept.trials.sharpe, kind="stable")[:AGAIN]]
     alone = tuple((i, simulate(q, [swept.candidates[i]])) for i in first)
     for i, r in alone:
-        if r.equity[-1, 0] != swept.final[i]: raise RunError(f"candidate {swept.candidates[i]} came out differently alone; this is a defect of FireBot.")
+        if r.equity[-1, 0] != swept.final[i]:
+            raise RunError(f"candidate {words(swept.candidates[i])} came out differently alone; this is a defect of FireBot.")
     gate = judge(swept.trials, returns_of(q, alone[0][1])[:, 0], job.job.periods, earlier, config.run.seed)
     own = lambda i: returns_of(q, simulate(q, [swept.candidates[i]]))[:, 0] # noqa: E731
     chosen, after = choices(swept, config.sweep.validation, config.sweep.purge, own)
@@ -134,8 +135,8 @@ def headline(study: Study) -> Cards:
                   ("Best Sharpe ratio", f"{g.sharpe:.2f}", words(study.best), "Mean return / its standard deviation, per year."),
                   ("Luck reaches", f"{g.luck:.2f}", f"in {g.trials:,} trials{before}", "Expected best Sharpe ratio of trials without skill."),
                   ("Deflated Sharpe", f"{g.deflated_sharpe:.3f}", f"wanted: {CONFIDENCE} or more", "Probability that the true ratio exceeds luck's."),
-                  ("Overfitting", "–" if math.isnan(o) else f"{o:.0%}", f"wanted: {MOST_OVERFIT:.0%} or less", "Probability of backtest overfitting."),
-                  ("95 % interval", f"{g.interval[0]:.2f} to {g.interval[1]:.2f}", "wanted: above 0", "Stationary bootstrap of the best candidate.")))
+                  ("Overfitting", "–" if math.isnan(o) else f"{o:.0%}", f"wanted: {MOST_OVERFIT:.0%} or less", "Of the backtest: CSCV."),
+                  ("95 % interval", f"{g.interval[0]:.2f} to {g.interval[1]:.2f}", "wanted: above 0", "Stationary bootstrap of the best one.")))
 
 # %% ../nbs/66_sweep_runs.ipynb #gate-table
 def gate_table(study: Study) -> Table:
@@ -144,13 +145,13 @@ def gate_table(study: Study) -> Table:
     record = "never" if math.isinf(g.minimum_track_record) else f"{g.minimum_track_record / year:.1f} years"
     o = "–" if math.isnan(g.overfitting_probability) else f"{g.overfitting_probability:.1%}"
     rows = (("Trials", f"{g.trials:,}", f"Distinct trials on these symbols at this resolution; {g.earlier:,} of them in earlier sweeps."),
-            ("Effective trials", f"{g.effective_trials:,.1f}", f"Independent ones that they are worth, at a mean correlation of {g.correlation:.2f}."),
+            ("Effective trials", f"{g.effective_trials:,.1f}", f"Independent ones they are worth, at a mean correlation of {g.correlation:.2f}."),
             ("Sharpe ratio", f"{g.sharpe:.2f}", "Of the best candidate, yearly."),
-            ("Luck", f"{g.luck:.2f}", "The best yearly Sharpe ratio to expect of so many trials without skill (Bailey & López de Prado 2014)."),
-            ("Probabilistic Sharpe", f"{g.probabilistic_sharpe:.4f}", "Probability that the true Sharpe ratio is above zero, as if it had been the only trial."),
+            ("Luck", f"{g.luck:.2f}", "The best one to expect of so many trials without skill (Bailey & López de Prado 2014)."),
+            ("Probabilistic Sharpe", f"{g.probabilistic_sharpe:.4f}", "Probability that the true ratio is above 0, had it been the only trial."),
             ("Deflated Sharpe", f"{g.deflated_sharpe:.4f}", f"Probability that it is above luck's; the gate asks for {CONFIDENCE}."),
-            ("Overfitting", o, f"How often the best of one half of the bars is no better than the median in the other; at most {MOST_OVERFIT:.0%}."),
-            ("Bootstrap interval", f"{g.interval[0]:.2f} to {g.interval[1]:.2f}", "95 % of the yearly Sharpe ratio (Politis & Romano 1994); has to begin above 0."),
+            ("Overfitting", o, f"How often the best of half the bars is below the median in the rest; at most {MOST_OVERFIT:.0%}."),
+            ("Bootstrap interval", f"{g.interval[0]:.2f} to {g.interval[1]:.2f}", "95 % of the yearly ratio (Politis & Romano 1994); has to begin above 0."),
             ("Minimum track record", record, f"Needed to tell this ratio from luck's; there are {g.bars / year:.1f} years."))
     return Table(("Measure", "Value", "Meaning"), rows, frozenset([1]), kind="metrics")
 
@@ -204,7 +205,8 @@ def luck_chart(study: Study) -> Chart:
     "All Sharpe ratios, and what luck reaches."
     g, x = study.gate, study.sharpe
     counts, edges = np.histogram(x, bins=min(40, max(8, len(x) // 5)))
-    bars = go.Bar(x=((edges[1:] + edges[:-1]) / 2).round(4), y=counts, width=np.diff(edges).round(5), name="Trials", marker=dict(line=dict(width=0)),
+    middle = ((edges[1:] + edges[:-1]) / 2).round(4)
+    bars = go.Bar(x=middle, y=counts, width=np.diff(edges).round(5), name="Trials", marker=dict(line=dict(width=0)),
                   hovertemplate="%{y} around %{x:.2f}<extra></extra>")
     def line(at: float, colour: str, name: str) -> go.Scatter:
         return go.Scatter(x=[at, at], y=[0, int(counts.max())], mode="lines", name=name, line=dict(color=colour, width=2.5), hoverinfo="name")
@@ -233,7 +235,8 @@ def choices_table(study: Study) -> Table:
     "What was chosen in sample, and what it did out of sample."
     year = study.job.job.periods**0.5
     def ratio(x: float) -> str: return "–" if math.isnan(x) else f"{x * year:.2f}"
-    rows = [(_day(study, c.first + 1), _day(study, c.last), words(study.swept.candidates[c.candidate]), ratio(c.before), ratio(c.after)) for c in study.choices]
+    rows = [(_day(study, c.first + 1), _day(study, c.last), words(study.swept.candidates[c.candidate]), ratio(c.before), ratio(c.after))
+            for c in study.choices]
     spread = float(study.after.std(ddof=1)) if len(study.after) > 1 else 0.0
     if spread > 0: rows.append(("All", "", "", "", ratio(float(study.after.mean()) / spread)))
     caption = "" if rows else "No validation was asked for; sweep.validate takes holdout or walk_forward."
@@ -256,12 +259,13 @@ def sweep_facts(study: Study) -> Table:
     job, sweep = study.job.job, study.job.config.sweep
     assert sweep
     own, p, s = next(x for x in job.config.strategies if x.enabled), job.panel, job.setup
-    how = {"grid": "every combination", "random": f"{sweep.trials:,} random draws" if sweep.trials else "", "optuna": f"{sweep.trials:,} proposals of Optuna"
-           if sweep.trials else ""}[sweep.search]
+    how = {"grid": "every combination", "random": "at random", "optuna": "proposals of Optuna"}[sweep.search]
     swept = [(f"Parameter {k}", f"{x['from']} to {x['to']} in steps of {x.get('step', 1)}" if isinstance(x, dict) else ", ".join(map(str, x)))
              for k, x in sweep.params.items()]
-    rows = [("Strategy", f"{own.name}: {own.class_name.rpartition('.')[2]} {words(own.params)}".strip()), *swept, ("Search", how),
-            ("Symbols", ", ".join(p.symbols)), ("Bars", f"{len(p):,} of {p.resolution}, {_day(study, 0)} to {_day(study, len(p))}"),
+    rows = [("Strategy", f"{own.name}: {own.class_name.rpartition('.')[2]} {words(own.params)}".strip()), *swept,
+            ("Search", how + (f", {sweep.trials:,} of them" if sweep.trials else "")),
+            ("Symbols", ", ".join(p.symbols)),
+            ("Bars", f"{len(p):,} of {p.resolution}, {_day(study, 0)} to {_day(study, len(p))}"),
             ("Capital", f"{s.cash:,} {s.currency}"), (f"Fills: {s.profile.name}", s.profile.note),
             ("Costs", f"{s.slippage_bps} bp slippage, {s.fixed} {s.currency} per fill, {s.per_share} per share, {s.relative:%} of the amount"),
             *(("Warning", w) for w in job.warnings)]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LIMIT', 'WIDE', 'GROUP', 'ASKED', 'values', 'grid', 'drawn', 'Question', 'possible', 'form', 'simulate', 'returns_of',
-           'Sweep', 'together', 'panel_arrays', 'hollow', 'filled', 'run_group', 'Sweeper', 'sweep', 'learned', 'key',
-           'search', 'Choice', 'choices', 'Ledger', 'family', 'trial_key']
+           'Sweep', 'together', 'panel_arrays', 'hollow', 'filled', 'run_group', 'signals_of', 'Sweeper', 'sweep',
+           'learned', 'key', 'search', 'Choice', 'choices', 'Ledger', 'family', 'trial_key']
 
 # %% ../nbs/54_sweeps.ipynb #imports
 import itertools
@@ -24,11 +24,11 @@ import numpy as np
 
 from .compiled import compiled
 from .config import ParallelConfig, SweepConfig
-from .engine import E_FILL, V_ACCOUNT, V_KIND, Result, Seat, Setup, backtest, stepwise
+from .engine import E_FILL, V_ACCOUNT, V_KIND, Result, Setup, backtest, stepwise
 from .features import columns
 from .feed import Actions, Panel
 from .indicators import sma
-from .models import COLUMNS, ConfigError
+from .models import COLUMNS, ConfigError, Signal
 from .overfitting import Trials, join, summarise
 from .parallel import Workers, in_groups
 from .rules import SmaCrossStrategy, make_strategy
@@ -186,15 +186,20 @@ def hollow(
 ) -> Panel:
     "`panel` without its arrays."
     nothing = np.zeros(0, np.int64)
-    return replace(panel, **dict.fromkeys(_COLUMNS, nothing), actions=replace(panel.actions, **dict.fromkeys(_ACTIONS, nothing)))
+    return _with(panel, {c: nothing for c in panel_arrays(panel)})
 
 def filled(
     panel: Panel, # From `hollow`
     arrays: Mapping[str, np.ndarray], # From `panel_arrays`
 ) -> Panel:
-    "The panel with its arrays back."
-    actions = Actions(*(np.asarray(arrays[f"action_{c}"], np.int64) for c in _ACTIONS), panel.actions.amount)
-    return replace(panel, **{c: np.asarray(arrays[c]) for c in _COLUMNS}, actions=actions)
+    "The panel with its arrays back: copies, because what is compiled for arrays that can be written would be compiled again for others."
+    return _with(panel, {c: np.array(x) for c, x in arrays.items()})
+
+def _with(panel: Panel, arrays: Mapping[str, np.ndarray]) -> Panel:
+    row, symbol, kind, numerator, denominator = (arrays[f"action_{c}"] for c in _ACTIONS)
+    actions = Actions(row, symbol, kind, numerator, denominator, panel.actions.amount)
+    columns: dict[str, Any] = {c: arrays[c] for c in _COLUMNS}
+    return replace(panel, **columns, actions=actions)
 
 def run_group(
     task: tuple[Question, Sequence[Mapping[str, Any]]], # The question hollow
@@ -203,6 +208,15 @@ def run_group(
     "One group of candidates."
     question, candidates = task
     return _run(replace(question, panel=filled(question.panel, shared)), candidates)
+
+# %% ../nbs/54_sweeps.ipynb #signals
+def signals_of(
+    task: tuple[Panel, Strategy], # The panel hollow
+    shared: Mapping[str, np.ndarray], # From `panel_arrays`
+) -> tuple[np.ndarray, list[Signal]]: # [T, S], and as records
+    "What one strategy thinks, for a run whose strategies form their signals side by side."
+    records = list[Signal]()
+    return batch_signals(task[1], filled(task[0], shared), records), records
 
 # %% ../nbs/54_sweeps.ipynb #sweeper
 class Sweeper:
