@@ -145,13 +145,13 @@ def gate_table(study: Study) -> Table:
     record = "never" if math.isinf(g.minimum_track_record) else f"{g.minimum_track_record / year:.1f} years"
     o = "–" if math.isnan(g.overfitting_probability) else f"{g.overfitting_probability:.1%}"
     rows = (("Trials", f"{g.trials:,}", f"Distinct trials on these symbols at this resolution; {g.earlier:,} of them in earlier sweeps."),
-            ("Effective trials", f"{g.effective_trials:,.1f}", f"Independent ones they are worth, at a mean correlation of {g.correlation:.2f}."),
+            ("Effective trials", f"{g.effective_trials:,.1f}", f"Independent ones they are worth; mean correlation {g.correlation:.2f}."),
             ("Sharpe ratio", f"{g.sharpe:.2f}", "Of the best candidate, yearly."),
             ("Luck", f"{g.luck:.2f}", "The best one to expect of so many trials without skill (Bailey & López de Prado 2014)."),
             ("Probabilistic Sharpe", f"{g.probabilistic_sharpe:.4f}", "Probability that the true ratio is above 0, had it been the only trial."),
             ("Deflated Sharpe", f"{g.deflated_sharpe:.4f}", f"Probability that it is above luck's; the gate asks for {CONFIDENCE}."),
-            ("Overfitting", o, f"How often the best of half the bars is below the median in the rest; at most {MOST_OVERFIT:.0%}."),
-            ("Bootstrap interval", f"{g.interval[0]:.2f} to {g.interval[1]:.2f}", "95 % of the yearly ratio (Politis & Romano 1994); has to begin above 0."),
+            ("Overfitting", o, f"How often the best of one half is below the median in the other; at most {MOST_OVERFIT:.0%}."),
+            ("Bootstrap interval", f"{g.interval[0]:.2f} to {g.interval[1]:.2f}", "Of the yearly ratio, 95 % (Politis & Romano 1994); above 0."),
             ("Minimum track record", record, f"Needed to tell this ratio from luck's; there are {g.bars / year:.1f} years."))
     return Table(("Measure", "Value", "Meaning"), rows, frozenset([1]), kind="metrics")
 

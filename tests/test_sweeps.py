@@ -122,7 +122,8 @@ def test_a_choice_knows_nothing_of_what_comes_after(question: Question) -> None:
     assert [c.candidate for c in choices(poisoned, "walk_forward", 5, own)[0]][:4] == [c.candidate for c in chosen][:4]
     x = own(chosen[0].candidate)
     size = len(x) // 16
-    assert chosen[0].first == len(x) - 8 * size + 5 and np.isclose(chosen[0].before, x[len(x) - 16 * size:][:8 * size].mean() / x[len(x) - 16 * size:][:8 * size].std(ddof=1))
+    head = x[len(x) - 16 * size:][:8 * size]
+    assert chosen[0].first == len(x) - 8 * size + 5 and np.isclose(chosen[0].before, head.mean() / head.std(ddof=1))
     with pytest.raises(ConfigError, match="leave out fewer"): choices(found, "holdout", 10_000, own)
 
 
