@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'ConfigPath', 'Out', 'Set', 'LogLevel', 'data', 'Paths', 'Symbol', 'Resolution', 'Exchange', 'Zone', 'Into',
-           'Target', 'First', 'Last', 'headline', 'backtest', 'verify', 'dashboard', 'data_check', 'data_import',
-           'data_fetch', 'data_backup', 'data_restore', 'reconcile_command', 'main']
+           'Target', 'First', 'Last', 'headline', 'backtest', 'sweep', 'verify', 'dashboard', 'data_check',
+           'data_import', 'data_fetch', 'data_backup', 'data_restore', 'reconcile_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports
 import sys
@@ -80,6 +80,32 @@ def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
 def _near(folder: Path) -> str:
     "`folder` as a person in the working directory would write it."
     return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+# %% ../nbs/90_cli.ipynb #sweep
+@app.command()
+def sweep(config: ConfigPath, out: Out = None, set_: Set = None,
+          check: Annotated[bool, typer.Option("--check", help="Validate the configuration and stop.")] = False,
+          log_level: LogLevel = None) -> None:
+    "Try parameters of a strategy, count every trial, and say whether the best is more than luck."
+    import json
+
+    from firebot.books import run_book
+    from firebot.config import load_config
+    from firebot.models import ConfigError, FireBotError
+    conf = load_config(config, set_ or ())
+    _told["log_level"] = log_level or _told.get("log_level")
+    _logs(conf)
+    if conf.sweep is None: raise ConfigError(f"{config}: sweep is missing; add it, such as sweep: {{params: {{fast: [10, 20, 50]}}}}.")
+    if check:
+        from firebot.sweep_runs import make_sweep
+        try: job = make_sweep(conf)
+        except FireBotError as error: raise ConfigError(str(error)) from error
+        for w in job.job.warnings: typer.echo(f"warning: {w}", err=True)
+        return typer.echo(f"{config}: valid")
+    done = run_book(conf, out, "sweep", progress=sys.stderr.isatty())
+    for w in json.loads((done.folder / "manifest.json").read_text())["warnings"]: typer.echo(f"warning: {w}", err=True)
+    typer.echo(f"{json.loads((done.folder / 'gate.json').read_text())['verdict']}\n\nreport   {_near(done.folder)}/report.html\n"
+               f"trials   {_near(done.folder)}/trials.csv")
 
 # %% ../nbs/90_cli.ipynb #verify
 @app.command()

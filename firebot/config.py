@@ -7,9 +7,9 @@ __all__ = ['KeyPath', 'Exact', 'Positive', 'Cost', 'Percent', 'Name', 'ClassName
            'Text', 'Parameters', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Origin', 'Document', 'read_yaml', 'redact',
            'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig', 'AssetConfig', 'PortfolioConfig',
            'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'RiskConfig', 'RunConfig', 'InstrumentConfig',
-           'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'EnsembleConfig', 'TaxConfig', 'Config', 'Problem',
-           'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks', 'dump_config', 'unsupported', 'workspace',
-           'Settings', 'settings']
+           'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'SweepConfig', 'EnsembleConfig', 'TaxConfig', 'Config',
+           'Problem', 'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks', 'dump_config', 'unsupported',
+           'workspace', 'Settings', 'settings']
 
 # %% ../nbs/01_config.ipynb #imports
 import configparser
@@ -413,6 +413,17 @@ class ParallelConfig(Block):
     enabled: bool = False
     backend: Annotated[str, _one_of("processes", "ray")] = "processes"
     num_workers: Annotated[int, Field(ge=1, le=1024)] | None = None # One a core if left out
+    address: Text | None = None # Of a Ray cluster; one of this machine's cores is started if left out
+
+# %% ../nbs/01_config.ipynb #sweep
+class SweepConfig(Block):
+    "Which parameters of a strategy are tried, and how"
+    strategy: Name | None = None # Its name; the only one enabled if left out
+    params: Parameters = Field(min_length=1, examples=["{fast: {from: 5, to: 50, step: 5}, slow: [50, 100, 200]}"])
+    search: Annotated[str, _one_of("grid", "random", "optuna")] = "grid"
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None # Of random search and Optuna
+    validation: Annotated[str, _one_of("none", "holdout", "walk_forward")] = Field("none", alias="validate")
+    purge: Annotated[int, Field(ge=0, le=10_000)] = 5 # Bars left out between choosing and validating
 
 # %% ../nbs/01_config.ipynb #ensemble-tax
 class EnsembleConfig(Block):
@@ -443,6 +454,7 @@ class Config(Block):
     tax: TaxConfig | None = None
     metrics: MetricsConfig = MetricsConfig()
     parallel: ParallelConfig = ParallelConfig()
+    sweep: SweepConfig | None = None
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
     def instrument(self, symbol: str) -> Instrument:
@@ -615,6 +627,35 @@ def _check_secrets(c: Config) -> Iterator[Problem]:
         if any(_CREDENTIAL.fullmatch(str(p)) for p in path) or _LOGIN.search(str(value)):
             yield Problem(path, "is ***", "credentials stay in the environment; set a variable and write ${NAME} here.")
 
+# %% ../nbs/01_config.ipynb #check-sweep
+def _values_problem(x: Any) -> str | None:
+    "What is wrong with the values of a parameter, if anything is."
+    if isinstance(x, list) and x and all(isinstance(v, (str, int, float, bool)) for v in x): return None
+    if not isinstance(x, dict) or not {"from", "to"} <= x.keys() <= {"from", "to", "step"}:
+        return "write a list of values, such as [10, 20], or a range, such as {from: 10, to: 50, step: 5}."
+    numbers = [x["from"], x["to"], x.get("step", 1)]
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in numbers): return "a range is made of numbers; write numbers."
+    return None if numbers[0] <= numbers[1] and numbers[2] > 0 else "a range goes up from its beginning in positive steps; exchange or mend them."
+
+def _check_sweep(c: Config) -> Iterator[Problem]:
+    if c.sweep is None: return
+    enabled, own = [s.name for s in c.strategies if s.enabled], c.sweep.strategy
+    if own is None and len(enabled) > 1:
+        yield Problem(("sweep", "strategy"), "is missing", f"say which is to be varied: {', '.join(enabled)}.")
+    if own is not None and own not in enabled:
+        yield Problem(("sweep", "strategy"), f"is {own!r}", f"no enabled strategy is called that; use one of {', '.join(enabled)}.")
+    for name, x in c.sweep.params.items():
+        path = ("sweep", "params", name)
+        if why := _values_problem(x): yield Problem(path, _is(path, x), why)
+    at, n = ("sweep", "trials"), c.sweep.trials
+    if c.sweep.search == "grid" and n is not None: yield Problem(at, f"is {n}", "a grid tries every combination; remove it, or search at random.")
+    if c.sweep.search != "grid" and n is None: yield Problem(at, "is missing", f"{c.sweep.search} search needs it; add it, such as trials: 200.")
+
+def _check_parallel(c: Config) -> Iterator[Problem]:
+    path = ("parallel", "address")
+    if c.parallel.address is not None and c.parallel.backend != "ray":
+        yield Problem(path, _is(path, c.parallel.address), "processes have no address; remove it, or set backend: ray.")
+
 # %% ../nbs/01_config.ipynb #check-environment
 def _unset(c: Config) -> Iterator[tuple[KeyPath, Secret, bool]]: # With whether this run needs it
     for path, value in _leaves(_tree(c)):
@@ -636,7 +677,7 @@ def unset(
 
 CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_run, _check_names, _check_strategies, _check_sources, _check_assets, _check_commission, _check_currency,
-    _check_sizing, _check_secrets, _check_environment)
+    _check_sizing, _check_secrets, _check_sweep, _check_parallel, _check_environment)
 
 # %% ../nbs/01_config.ipynb #validate
 def _validate(doc: Document, environ: Mapping[str, str] | None) -> Config:
@@ -780,7 +821,7 @@ def dump_config(config: Config) -> str:
 NOT_YET: dict[str, dict[str, Any]] = {
     "refuse": {"risk.max_position_size_pct": None, "risk.max_drawdown_pct": None, "risk.max_daily_loss_pct": None,
                "risk.auto_disable_on_breach": False, "execution.allow_short": False, "ensemble": None, "tax": None},
-    "warn": {"metrics.export_to": None, "parallel.enabled": False}}
+    "warn": {"metrics.export_to": None}}
 
 def unsupported(config: Config) -> tuple[list[str], list[str]]: # Reasons to refuse the run, and warnings
     "What `config` asks for that this version cannot do, as sentences."

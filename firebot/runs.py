@@ -57,10 +57,12 @@ from firebot.models import (
     from_ns,
 )
 from .money import MISSING, from_int
+from .parallel import Workers
 from .portfolio import ACCOUNT, DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
 from .rules import make_strategy
 from .strategies import STRATEGIES, Strategy, StreamRunner, batch_signals, fresh, groups
+from .sweeps import hollow, panel_arrays, signals_of
 from .validate import BarsRefused, check
 
 log = Log("runs")
@@ -350,10 +352,21 @@ def inputs(job: Job) -> dict[str, Any]:
                 book=sha(book().read_bytes()), lock=_lock_digest(), seed=job.config.run.seed, python=platform.python_version(),
                 packages={p: version(p) for p in PACKAGES})
 
+# %% ../nbs/63_runs.ipynb #signals-apart
+def _formed_apart(job: Job, records: Mapping[str, list[Signal]]) -> dict[str, np.ndarray]:
+    "The signals of the strategies that do not wait for fills, formed side by side."
+    quiet, panel = [s for s in job.strategies if not s.hears_fills], hollow(job.panel)
+    with Workers(signals_of, panel_arrays(job.panel), job.config.parallel, "strategy") as workers:
+        done = workers.run([(panel, fresh(s)) for s in quiet], [f"strategy {s.strategy_id}" for s in quiet])
+    for s, (_, said) in zip(quiet, done): records[s.strategy_id].extend(said)
+    return {s.strategy_id: x for s, (x, _) in zip(quiet, done)}
+
 # %% ../nbs/63_runs.ipynb #signals
 def _simulated(job: Job, records: Mapping[str, list[Signal]]) -> Result:
     "The kernel over the strategies' signals, which `records` take."
-    def formed(s: Strategy) -> np.ndarray: return batch_signals(s, job.panel, records[s.strategy_id])
+    apart = _formed_apart(job, records) if job.config.parallel.enabled else {}
+    def formed(s: Strategy) -> np.ndarray:
+        return apart[s.strategy_id] if s.strategy_id in apart else batch_signals(s, job.panel, records[s.strategy_id])
     if not any(s.hears_fills for s in job.strategies): return simulate(job.panel, {s.strategy_id: formed(s) for s in job.strategies}, job.setup)
     width = len(job.panel.symbols)
     signals = {s.strategy_id: StreamRunner(fresh(s), width) if s.hears_fills else formed(s) for s in job.strategies}

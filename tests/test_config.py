@@ -500,7 +500,7 @@ def test_the_specified_example_is_valid_but_asks_for_what_is_not_built() -> None
     refusals, warnings = unsupported(c)
     assert [r.split(" ")[0] for r in refusals] == list(NOT_YET["refuse"])[:4]
     assert [w.split(" ")[0] for w in warnings] == list(NOT_YET["warn"])
-    assert all("remove the key." in r for r in refusals) and "parallel.enabled is true" in warnings[1]
+    assert all("remove the key." in r for r in refusals) and "metrics.export_to is" in warnings[0]
 
 
 @pytest.mark.parametrize("asked", ["execution.allow_short=true", "ensemble.method=majority", "tax.method=hifo"])
