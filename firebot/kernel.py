@@ -267,7 +267,7 @@ def _wake(o: np.ndarray) -> None:
         else: o[O_ABOVE] = o[O_LIMIT]
     elif o[O_SIDE] > 0: o[O_ABOVE] = o[O_STOP]
     else: o[O_BELOW] = o[O_STOP]
-    if kind == TRAILING: # a new best price moves the level
+    if kind == TRAILING and o[O_TIF] == GTC: # a new best price moves the level
         if o[O_SIDE] > 0: o[O_BELOW] = o[O_BEST] - 1
         else: o[O_ABOVE] = o[O_BEST] + 1
 

@@ -454,8 +454,10 @@ def falls(o: Outcome) -> Table:
 def facts(job: Job) -> Table:
     "What was run, under which rules."
     p, s, c = job.panel, job.setup, job.config
-    costs = [f"{s.slippage_bps} bp slippage"] + [f"{v} {s.currency} per {k}" for k, v in (("fill", s.fixed), ("share", s.per_share)) if v]
-    costs += [f"{s.relative:%} of the amount"] if s.relative else []
+    costs = [f"{s.paid.slippage_bps} bp slippage"]
+    costs += [f"{v} {s.currency} per {k}" for k, v in (("fill", s.paid.fixed), ("share", s.paid.per_share)) if v]
+    costs += [f"{s.paid.relative:%} of the amount"] if s.paid.relative else []
+    costs += [f"{s.paid.spread_bps} bp spread"] if s.paid.spread_bps else []
     part = plain(s.seats[0].size_value)
     size = {"all_cash": "all free cash", "fixed_units": f"{part} units", "percent_of_equity": f"{part} % of equity"}
     dates = [from_ns(int(t), job.zone).date().isoformat() for t in (p.start[0], p.start[-1])]

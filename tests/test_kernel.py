@@ -1,4 +1,5 @@
 "The kernel against its slow double, on random orders, bars and corporate actions; batch against bar by bar; identities."
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -53,6 +54,7 @@ from firebot.orders import (
     V_KIND,
     V_SIDE,
 )
+from firebot.synthetic import SyntheticSource
 
 DAYS = [d for d in (date(2024, 1, 2) + timedelta(days=i) for i in range(180)) if d.weekday() < 5]
 
@@ -307,3 +309,24 @@ def test_stepwise_equals_batch_on_the_golden_case() -> None:
     signals = {"K": np.random.default_rng(4).choice([1.0, 0.0, np.nan], (80, 1))}
     a, b = backtest(panel, signals, setup), stepwise(panel, signals, setup)
     assert np.array_equal(a.events, b.events) and np.array_equal(a.equity, b.equity)
+
+
+def test_latency_changes_fills_where_quotes_are_finer_and_nowhere_else() -> None:
+    "Minute bars with every update of the quote: an order that arrives later meets a later quote; the same bars without quotes do not care."
+    source = SyntheticSource(["ALPHA"], date(2012, 1, 3), date(2012, 12, 31), seed=7)
+    day = date(2012, 11, 20)
+    thing, bars, ticks = source.instrument("ALPHA"), source.bars("ALPHA", day, day, "1m"), source.quotes("ALPHA", day, day, "tick")
+    panel = make_panel([bars], [thing])
+    signals = {"K": np.where(np.arange(len(panel)) % 10 == 0, 1.0, np.where(np.arange(len(panel)) % 10 == 5, 0.0, np.nan))[:, None]}
+    def trades(ms: str, **quotes: Quotes) -> list[tuple]:
+        real = get_profile("realistic").costs
+        costs = replace(real, latency_ms=(Decimal(ms), Decimal(ms)), participation=Decimal(0))
+        setup = Setup((Seat("K", "fixed_units", Decimal(10)),), (thing,), profile=get_profile("realistic"), costs=costs)
+        events = to_events(backtest(panel, signals, setup, {"ALPHA": quotes["quotes"]} if quotes else None).events, setup)
+        return [(e.timestamp, e.data["price"]) for e in events if e.kind == "fill"]
+    quick, slow = trades("0", quotes=ticks), trades("30000", quotes=ticks)
+    assert len(quick) == len(slow) > 70
+    assert sum(a[1] != b[1] for a, b in zip(quick, slow)) > 20 and all(a[0] < b[0] for a, b in zip(quick, slow))
+    assert trades("0") == trades("30000"), "bars alone do not tell what happened in between"
+    interval = source.quotes("ALPHA", day, day, "1m")
+    assert [p for _, p in trades("0", quotes=interval)] == [p for _, p in trades("100", quotes=interval)]
