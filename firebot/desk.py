@@ -27,10 +27,10 @@ from firebot.orders import (
     E_MODIFY,
     E_ORDER,
     E_REJECT,
-    INTENT_COLUMNS,
     I_KIND,
     I_NOTIONAL,
     I_ORDER,
+    INTENT_COLUMNS,
     KINDS,
     MODIFY,
     NEXT_ORDER,
@@ -38,7 +38,6 @@ from firebot.orders import (
     V_KIND,
     V_ORDER,
     V_PARENT,
-    stop_price,
 )
 
 # %% ../nbs/37_desk.ipynb #face

@@ -43,8 +43,6 @@ from firebot.orders import (
     CASH,
     COUNTERS,
     DONE,
-    EQUITY,
-    EVENT_COLUMNS,
     E_BORROW,
     E_CANCEL,
     E_DIVIDEND,
@@ -55,11 +53,11 @@ from firebot.orders import (
     E_SIGNAL,
     E_SPLIT,
     E_TRIGGER,
+    EQUITY,
+    EVENT_COLUMNS,
     FANCY,
     FINALIZE,
     GTC,
-    INTENT,
-    INTENT_COLUMNS,
     I_B_STOP,
     I_B_TARGET,
     I_CLOSES,
@@ -79,6 +77,8 @@ from firebot.orders import (
     I_TRAIL,
     I_TYPE,
     I_UNTIL,
+    INTENT,
+    INTENT_COLUMNS,
     KINDS,
     LAST,
     LAST_ROW,
@@ -90,8 +90,8 @@ from firebot.orders import (
     NEXT_ORDER,
     NO_SYMBOL,
     ORDER,
-    ORDERED,
     ORDER_COLUMNS,
+    ORDERED,
     PLACE_COLUMNS,
     POOL_COLUMNS,
     REASONS,
@@ -131,7 +131,6 @@ from firebot.orders import (
     Spec,
     State,
     Window,
-    stop_price,
 )
 from .strategies import StreamRunner
 
@@ -373,7 +372,7 @@ class Account:
                                  "use coarser ticks and lots or a smaller account.")
             self._n, t0 = n, int(self.state.counters[ROW])
             if status == DONE: return self._n - before
-            self._grow(len(self._events) + 2048, len(self.state.orders))
+            self._grow(len(self._events) + 2048, len(self.state.orders) + 64)
 
     def _fits(self, window: Window, intents: np.ndarray, bars: bool) -> None:
         "Refuse orders that need more of the bars than the window has."
