@@ -38,7 +38,7 @@ from .engine import CURRENCIES, Result, Seat, Setup, make_window, plain, stepwis
 from .engine import backtest as simulate
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
 from .feed import follow as through_renames
-from .fills import get_profile
+from .fills import Costs, get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
 from .metrics import drawdown_table, format_metric, money, periods_per_year, summary
@@ -232,10 +232,21 @@ def equal_part(n: int) -> Decimal:
     return (Decimal(100) / n).quantize(MILLIONTH, ROUND_DOWN)
 
 def _setup(config: Config, instruments: tuple[Instrument, ...], names: Sequence[str]) -> Setup:
-    size, fees = config.sizing, config.execution.fees
+    size, x, percent = config.sizing, config.execution, Decimal("0.01")
     value = size.value or (Decimal(100) if size.rule == "all_cash" else equal_part(len(names) * len(instruments)))
     return Setup(tuple(Seat(n, size.rule, value) for n in names), instruments, config.portfolio.initial_capital, config.portfolio.currency,
-                 get_profile(config.execution.fill_model), config.execution.slippage_bps, fees.fixed, fees.per_share, fees.relative)
+                 get_profile(x.fill_model), costs=_costs(config), allow_short=x.allow_short, borrow_rate=x.borrow_rate,
+                 stop_loss=x.stop_loss_pct * percent, take_profit=x.take_profit_pct * percent, trailing_stop=x.trailing_stop_pct * percent,
+                 seed=config.run.seed or 0)
+
+def _costs(config: Config) -> Costs:
+    "What orders cost: the profile's own, and what the configuration says instead."
+    x, fees = config.execution, config.execution.fees
+    said = {k: v for k in ("slippage_bps", "spread_bps", "participation", "latency_ms") if (v := getattr(x, k)) is not None}
+    if x.commission is not None or x.commission_per_trade:
+        said |= dict(fixed=fees.fixed, per_share=fees.per_share, minimum=fees.minimum, maximum=fees.maximum, relative=fees.relative, maker=fees.maker,
+                     tiers=tuple((t.above, t.rate) for t in fees.tiers), tier_by=fees.tier_by)
+    return replace(get_profile(x.fill_model).costs, **said)
 
 # %% ../nbs/63_runs.ipynb #make-job
 def _strategy(config: Config, i: int) -> Strategy:
@@ -335,7 +346,8 @@ def benchmark_signals(panel: Panel, symbols: Iterable[str]) -> np.ndarray: # flo
 
 def _benchmark(job: Job) -> Result:
     chosen = (job.config.run.benchmark,) if job.config.run.benchmark else job.panel.symbols
-    setup = replace(job.setup, seats=(Seat("benchmark", "percent_of_equity", equal_part(len(chosen))),))
+    setup = replace(job.setup, seats=(Seat("benchmark", "percent_of_equity", equal_part(len(chosen))),),
+                    stop_loss=Decimal(0), take_profit=Decimal(0), trailing_stop=Decimal(0))
     return simulate(job.panel, {"benchmark": benchmark_signals(job.panel, chosen)}, setup)
 
 # %% ../nbs/63_runs.ipynb #inputs
@@ -355,7 +367,7 @@ def inputs(job: Job) -> dict[str, Any]:
 # %% ../nbs/63_runs.ipynb #signals-apart
 def _formed_apart(job: Job, records: Mapping[str, list[Signal]]) -> dict[str, np.ndarray]:
     "The signals of the strategies that do not wait for fills, formed side by side."
-    quiet, panel = [s for s in job.strategies if not s.hears_fills], hollow(job.panel)
+    quiet, panel = [s for s in job.strategies if not s.bar_by_bar], hollow(job.panel)
     with Workers(signals_of, panel_arrays(job.panel), job.config.parallel, "strategy") as workers:
         done = workers.run([(panel, fresh(s)) for s in quiet], [f"strategy {s.strategy_id}" for s in quiet])
     for s, (_, said) in zip(quiet, done): records[s.strategy_id].extend(said)
@@ -367,13 +379,14 @@ def _simulated(job: Job, records: Mapping[str, list[Signal]]) -> Result:
     apart = _formed_apart(job, records) if job.config.parallel.enabled else {}
     def formed(s: Strategy) -> np.ndarray:
         return apart[s.strategy_id] if s.strategy_id in apart else batch_signals(s, job.panel, records[s.strategy_id])
-    if not any(s.hears_fills for s in job.strategies): return simulate(job.panel, {s.strategy_id: formed(s) for s in job.strategies}, job.setup)
+    if not any(s.bar_by_bar for s in job.strategies): return simulate(job.panel, {s.strategy_id: formed(s) for s in job.strategies}, job.setup)
     width = len(job.panel.symbols)
-    signals = {s.strategy_id: StreamRunner(fresh(s), width) if s.hears_fills else formed(s) for s in job.strategies}
+    signals = {s.strategy_id: StreamRunner(fresh(s), width) if s.bar_by_bar else formed(s) for s in job.strategies}
     return stepwise(job.panel, signals, job.setup, records)
 
 # %% ../nbs/63_runs.ipynb #execute
-_ORDERS = {"order": "order accepted", "reject": "order rejected", "cancel": "order cancelled", "fill": "order filled"}
+_ORDERS = {"order": "order accepted", "reject": "order rejected", "cancel": "order cancelled", "fill": "order filled", "expire": "order expired",
+           "modify": "order changed", "trigger": "stop reached"}
 
 def execute(job: Job) -> Outcome:
     "Run `job`; the same job gives the same outcome."
@@ -468,8 +481,10 @@ def falls(o: Outcome) -> Table:
 def facts(job: Job) -> Table:
     "What was run, under which rules."
     p, s, c = job.panel, job.setup, job.config
-    costs = [f"{s.slippage_bps} bp slippage"] + [f"{v} {s.currency} per {k}" for k, v in (("fill", s.fixed), ("share", s.per_share)) if v]
-    costs += [f"{s.relative:%} of the amount"] if s.relative else []
+    costs = [f"{s.paid.slippage_bps} bp slippage"]
+    costs += [f"{v} {s.currency} per {k}" for k, v in (("fill", s.paid.fixed), ("share", s.paid.per_share)) if v]
+    costs += [f"{s.paid.relative:%} of the amount"] if s.paid.relative else []
+    costs += [f"{s.paid.spread_bps} bp spread"] if s.paid.spread_bps else []
     part = plain(s.seats[0].size_value)
     size = {"all_cash": "all free cash", "fixed_units": f"{part} units", "percent_of_equity": f"{part} % of equity"}
     dates = [from_ns(int(t), job.zone).date().isoformat() for t in (p.start[0], p.start[-1])]

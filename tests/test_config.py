@@ -503,7 +503,7 @@ def test_the_specified_example_is_valid_but_asks_for_what_is_not_built() -> None
     assert all("remove the key." in r for r in refusals) and "metrics.export_to is" in warnings[0]
 
 
-@pytest.mark.parametrize("asked", ["execution.allow_short=true", "ensemble.method=majority", "tax.method=hifo"])
+@pytest.mark.parametrize("asked", ["ensemble.method=majority", "tax.method=hifo"])
 def test_what_would_change_the_result_is_refused(asked: str) -> None:
     refusals, warnings = unsupported(load_config(MINIMAL, [asked]))
     assert len(refusals) == 1 and not warnings and asked.rpartition(".")[0] in refusals[0]
@@ -528,7 +528,7 @@ def test_the_least_configuration_and_its_defaults() -> None:
     c = load_config(MINIMAL)
     assert c.assets is None and c.run.start is None and c.run.resolution == "1d" and c.run.seed == 0
     assert (c.portfolio.initial_capital, c.portfolio.currency) == (100000, "USD")
-    assert (c.execution.fill_model, c.execution.slippage_bps) == ("next_open", 0) and set(
+    assert (c.execution.fill_model, c.execution.slippage_bps) == ("next_open", None) and set(
         dict(c.execution.fees).values()
     ) == {0}
     assert (c.sizing.rule, c.sizing.value, c.sizing.fractional) == ("percent_of_equity", None, False)

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from firebot.engine import E_FILL, V_AMOUNT, V_FEE, V_KIND, V_PRICE, V_QUANTITY, V_ROW, V_SIDE, Result, Seat, Setup, backtest
+from firebot.engine import Result, Seat, Setup, backtest, to_events
 from firebot.feed import make_panel
 from firebot.fills import get_profile
 from firebot.models import Bars, Instrument, session_open, to_ns
+from firebot.orders import E_FILL, V_AMOUNT, V_FEE, V_KIND, V_PRICE, V_QUANTITY, V_ROW, V_SIDE
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -139,3 +140,53 @@ def test_cash_is_the_sum_of_the_fills() -> None:
         f = fills(result)
         start = 100_000 * 10**result.setup.cash_scale
         assert int(result.state.cash[0]) == start + int((-f[:, V_SIDE] * f[:, V_AMOUNT] - f[:, V_FEE]).sum())
+
+
+@pytest.mark.parametrize(("stop", "target"), [(0.0, 0.0), (0.05, 0.0), (0.0, 0.08), (0.04, 0.06)])
+def test_vectorbt_agrees_on_every_bar_under_its_own_conventions(stop: float, target: float) -> None:
+    "Fills at the deciding close, in fractions of a share, with fees; stops and targets in the bar. (It slips targets too; ours are limits.)"
+    slip = 0 if stop or target else 5
+    vbt = pytest.importorskip("vectorbt")
+    bars, signals = goog(), cross_signals(goog().close)[:, 0]
+    thing = Instrument("GOOG", lot=Decimal("0.000001"))
+    setup = Setup((Seat("cross", "all_cash"),), (thing,), Decimal(100_000), profile=get_profile("like_vectorbt"), relative=Decimal("0.001"),
+                  slippage_bps=Decimal(slip), stop_loss=Decimal(str(stop)), take_profit=Decimal(str(target)))
+    result = backtest(make_panel([bars], [thing]), {"cross": signals[:, None]}, setup)
+    x = {c: pd.Series(getattr(bars, c), GOOG.index) for c in ("open", "high", "low", "close")}
+    kinds = dict(sl_stop=stop or np.nan, tp_stop=target or np.nan)
+    portfolio = vbt.Portfolio.from_signals(x["close"], pd.Series(signals == 1, GOOG.index), pd.Series(signals == 0, GOOG.index), open=x["open"],
+                                           high=x["high"], low=x["low"], init_cash=100_000, fees=0.001, slippage=slip / 10_000, freq="1D", **kinds)
+    equity = result.equity[:, 0] / 1e6
+    assert len(fills(result)) == len(portfolio.orders.records)
+    np.testing.assert_allclose(portfolio.value().to_numpy(), equity, rtol=2e-6)
+
+
+@pytest.mark.parametrize(("shares", "price", "fee"), [(100, "100.00", "1.00"), (1000, "100.00", "5.00"), (200, "100.00", "1.00"),
+                                                      (202, "100.00", "1.01"), (10_000, "0.50", "25.00"), (10, "1.00", "1.00")])
+def test_the_fees_of_lean_for_us_shares(shares: int, price: str, fee: str) -> None:
+    "0.005 a share, at least 1 dollar, at most 0.5 % of the amount, the dollar first (LEAN, InteractiveBrokersFeeModel)."
+    p = float(price)
+    starts = np.array([to_ns(session_open(d.date())) for d in pd.bdate_range("2020-01-06", periods=3)])
+    panel = make_panel([Bars("GOOG", "1d", starts, *(np.full(3, p) for _ in range(4)), np.ones(3))], [INSTRUMENT])
+    setup = Setup((Seat("cross", "fixed_units", Decimal(shares)),), (INSTRUMENT,), Decimal(10_000_000), profile=get_profile("like_lean"))
+    bought = [e for e in to_events(backtest(panel, {"cross": np.array([[1.0], [np.nan], [np.nan]])}, setup).events, setup) if e.kind == "fill"]
+    assert [(e.bar, e.data["price"]) for e in bought] == [(1, price)], "the open after the close it was decided on"
+    assert Decimal(bought[0].data["commission"]) == Decimal(fee)
+
+
+@pytest.mark.parametrize(("bar", "exit_price"), [
+    ((100, 101, 89, 95), "90"),    # the stop is hit: exactly its price, though the low was lower
+    ((100, 112, 89, 100), "90"),   # both are hit: the stop is looked at first
+    ((100, 112, 95, 111), "110"),  # the target: its own price, though the high was higher
+    ((85, 88, 80, 86), "85"),      # a gap through the stop: the open
+])
+def test_candles_as_freqtrade_reads_them(bar: tuple, exit_price: str) -> None:
+    "Entry at the open of the next candle; stop before target inside one (freqtrade, Backtesting, Assumptions made by backtesting)."
+    o, h, l, c = (np.array([100.0, 100.0, x]) for x in bar)
+    h[:2], l[:2] = 101, 99
+    starts = np.array([to_ns(session_open(d.date())) for d in pd.bdate_range("2020-01-06", periods=3)])
+    panel = make_panel([Bars("GOOG", "1d", starts, o, h, l, c, np.ones(3))], [INSTRUMENT])
+    setup = Setup((Seat("cross", "all_cash"),), (INSTRUMENT,), Decimal(10_000), profile=get_profile("like_freqtrade"), stop_loss=Decimal("0.1"),
+                  take_profit=Decimal("0.1"))
+    found = [e for e in to_events(backtest(panel, {"cross": np.array([[1.0], [np.nan], [np.nan]])}, setup).events, setup) if e.kind == "fill"]
+    assert [(e.bar, e.data["price"]) for e in found] == [(1, "100"), (2, exit_price)]

@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_kernel import run, scenarios
 
-from firebot.engine import RESTING, make_window, to_events
+from firebot.engine import make_window, to_events
 from firebot.feed import make_panel
 from firebot.journal import Event, order_rows
 from firebot.models import DataError, JournalError, MoneyError, Portfolio, Position, to_ns
 from firebot.money import MISSING, from_int
+from firebot.orders import RESTING
 from firebot.portfolio import ACCOUNT, apply, daily_pnl, fills, fold, marks, positions, round_trips, share
 
 DAY = datetime(2012, 1, 2, 14, 30, tzinfo=UTC)
