@@ -416,9 +416,14 @@ class ParallelConfig(Block):
 
 # %% ../nbs/01_config.ipynb #ensemble-tax
 class EnsembleConfig(Block):
-    "How strategies become one signal"
-    method: Name = Field(examples=["majority"])
-    weights: dict[Name, Exact] = {} # By strategy name
+    "How strategies become one signal; the page on ensembles has the rules"
+    method: Annotated[str, _one_of("majority", "weighted", "confidence", "stacked")] = Field(examples=["majority"])
+    weights: dict[Name, Exact] = {} # By strategy name; 1 where left out
+    max_age: Annotated[int, Field(ge=0)] | None = None # Bars after which a vote is stale; never if left out
+    quorum: Annotated[int, Field(ge=1)] = 1 # Votes that a decision needs
+    horizon: Annotated[int, Field(ge=1, le=1000)] = 5 # stacked: bars over which a forecast looks
+    least: Annotated[int, Field(ge=1)] = 250 # stacked: outcomes that must be known before it speaks
+    ridge: Positive = Decimal(10) # stacked: outcomes "worth nothing" that it starts with
 
 class TaxConfig(Block):
     "How gains are taxed"
@@ -779,7 +784,7 @@ def dump_config(config: Config) -> str:
 # %% ../nbs/01_config.ipynb #unsupported
 NOT_YET: dict[str, dict[str, Any]] = {
     "refuse": {"risk.max_position_size_pct": None, "risk.max_drawdown_pct": None, "risk.max_daily_loss_pct": None,
-               "risk.auto_disable_on_breach": False, "execution.allow_short": False, "ensemble": None, "tax": None},
+               "risk.auto_disable_on_breach": False, "execution.allow_short": False, "tax": None},
     "warn": {"metrics.export_to": None, "parallel.enabled": False}}
 
 def unsupported(config: Config) -> tuple[list[str], list[str]]: # Reasons to refuse the run, and warnings
