@@ -14,12 +14,16 @@ from firebot.risk import (
     DAILY,
     DRAWDOWN,
     GROSS,
+    L_DRAWDOWN,
     LOSS,
     NET,
     OK,
     POSITION,
     SECTOR,
     STOPPED,
+    W_BLOCKED,
+    W_FLOW,
+    W_STOPPED,
     arm,
     breached,
     check,
@@ -63,8 +67,8 @@ def slow_check(config, sectors, s, side, money, distance, price, equity, own, va
 def books(draw):
     count = draw(st.integers(1, 5))
     percent = st.none() | st.sampled_from(TENTHS)
-    config = RiskConfig(**{f"max_{k}_pct": draw(percent) for k in ("position_size", "concentration", "sector_exposure", "gross_exposure",
-                                                                   "net_exposure", "loss_per_trade")}, on_limit=draw(st.sampled_from(["trim", "reject"])))
+    keys = "position_size", "concentration", "sector_exposure", "gross_exposure", "net_exposure", "loss_per_trade"
+    config = RiskConfig(**{f"max_{k}_pct": draw(percent) for k in keys}, on_limit=draw(st.sampled_from(["trim", "reject"])))
     sectors = [draw(st.sampled_from(["Energy", "Technology"])) for _ in range(count)]
     values, s = draw(st.lists(cents, min_size=count, max_size=count)), draw(st.integers(0, count - 1))
     price = draw(st.integers(1, 10**8))
@@ -127,8 +131,8 @@ def test_breached_is_the_slow_one(level, opened, peak, daily, drawdown):
 def weeks(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     bars, strategies = draw(st.integers(1, 30)), draw(st.integers(1, 3))
-    config = RiskConfig(max_daily_loss_pct=draw(st.none() | st.sampled_from(TENTHS[:5])), max_drawdown_pct=draw(st.none() | st.sampled_from(TENTHS[:5])),
-                        auto_disable_on_breach=draw(st.booleans()))
+    percent = st.none() | st.sampled_from(TENTHS[:5])
+    config = RiskConfig(max_daily_loss_pct=draw(percent), max_drawdown_pct=draw(percent), auto_disable_on_breach=draw(st.booleans()))
     return config, np.cumsum(rng.integers(0, 2, bars)), np.cumsum(rng.integers(-4_000_00, 4_000_00, (bars, strategies)), axis=0)
 
 
@@ -142,9 +146,9 @@ def test_observe_is_the_slow_one(week):
     now, eve, peak, stopped = ({w: Decimal(100_000) for w in who} for _ in range(4))
     stopped, before = dict.fromkeys(names, False), None
     for day, gain in zip(days.tolist(), gains.tolist()):
-        watch.flow[:] = gain
+        watch[1:, W_FLOW] = gain
         observe(watch, limits, np.zeros(len(names), np.int64), np.array([100_000_00 + sum(gain)]), np.zeros((len(names), 1), np.int64), np.array([1]),
-                np.array([1]), 100_000_00, day)
+                np.array([1]), 100_000_00, before is not None and day != before)
         if before is not None and day != before: eve = dict(now)
         before, now = day, {w: 100_000 + cash(g) for w, g in zip(who, [sum(gain), *gain])}
         peak = {w: max(peak[w], now[w]) for w in who}
@@ -154,24 +158,24 @@ def test_observe_is_the_slow_one(week):
         for k, name in enumerate(names):
             blocked = lost("account") or lost(name)
             stopped[name] |= blocked and config.auto_disable_on_breach
-            assert bool(watch.blocked[k]) == blocked and bool(standing(watch, k)) == (blocked or stopped[name])
-            assert (standing(watch, k) == STOPPED) == stopped[name]
+            assert bool(watch[1 + k, W_BLOCKED]) == blocked and bool(standing(watch, 1 + k)) == (blocked or stopped[name])
+            assert (standing(watch, 1 + k) == STOPPED) == stopped[name]
 
 
 def test_armed_goes_on():
     limits = make_limits(RiskConfig(max_drawdown_pct=Decimal(5), auto_disable_on_breach=True), ["a", "b"], [Instrument("S")])
     watch, args = make_watch(1000_00, 1, 2), (np.zeros((2, 1), np.int64), np.array([1]), np.array([1]), 1000_00)
     def bar(a, b, day):
-        watch.flow[:] = a, b
-        return observe(watch, limits, np.zeros(2, np.int64), np.array([1000_00 + a + b]), *args, day)
+        watch[1:, W_FLOW] = a, b
+        return observe(watch, limits, np.zeros(2, np.int64), np.array([1000_00 + a + b]), *args, day > 0)
     assert bar(0, -30_00, 0) == 0 and bar(0, -60_00, 1) == 1
-    assert watch.stopped.tolist() == [DRAWDOWN, DRAWDOWN] # the account has one and a half limits' worth of loss: both stop
-    arm(watch, 0, 0)
-    assert [standing(watch, k) for k in (0, 1)] == [OK, STOPPED]
+    assert watch[1:, W_STOPPED].tolist() == [DRAWDOWN, DRAWDOWN] # the account has one and a half limits' worth of loss: both stop
+    arm(watch, 1, 0)
+    assert [standing(watch, i) for i in (1, 2)] == [OK, STOPPED]
     bar(-40_00, -60_00, 2)
-    assert [standing(watch, k) for k in (0, 1)] == [OK, STOPPED] # 4 % below where it was armed; b itself is still under
+    assert [standing(watch, i) for i in (1, 2)] == [OK, STOPPED] # 4 % below where it was armed; b itself is still under
     bar(-60_00, -60_00, 3)
-    assert standing(watch, 0) == STOPPED
+    assert standing(watch, 1) == STOPPED
 
 
 def test_sector_must_be_known():
@@ -183,7 +187,8 @@ def test_sector_must_be_known():
 
 def test_configuration():
     text = "data_sources: [{type: sample}]\nstrategies: [{name: m, class: MomentumStrategy}]\n"
-    c = load_config(text, ["risk.max_gross_exposure_pct=150", "risk.strategies.m.max_drawdown_pct=4", "risk.max_drawdown_pct=10", "risk.on_limit=reject"])
+    c = load_config(text, [f"risk.{x}" for x in ("max_gross_exposure_pct=150", "strategies.m.max_drawdown_pct=4", "max_drawdown_pct=10",
+                                                 "on_limit=reject")])
     limits = make_limits(c.risk, ["m"], [Instrument("IBM")])
-    assert (limits.gross, limits.drawdown.tolist(), limits.trim) == (to_int(Decimal("1.5"), 8), [10**7, 4 * 10**6], 0)
+    assert (limits.gross, limits.own[:, L_DRAWDOWN].tolist(), limits.trim) == (to_int(Decimal("1.5"), 8), [10**7, 4 * 10**6], 0)
     with pytest.raises(ConfigError, match="on_limit"): load_config(text, ["risk.on_limit=cut"])
