@@ -151,7 +151,7 @@ def lots_for(money: int, price: int, divisor: int, lot: int) -> int:
  W_BLOCKED, W_STOPPED, # Code of the limit that is breached now, and of the one that stopped the strategy; 0: none
  W_TOLD, # The code that is on record
  W_LOST, W_BOUND, # What was lost and the threshold
- WATCH_COLUMNS) = range(9)
+ WATCH_COLUMNS) = range(10)
 W_CODE, W_VALUE, W_MOST, W_ASKED, W_ALLOWED = range(5) # Of the last row
 
 def make_watch(
