@@ -7,7 +7,7 @@ __all__ = ['EXCHANGES', 'MINUTE', 'RESOLUTIONS', 'OHLCV', 'PRICES', 'COLUMNS', '
            'FireBotError', 'ConfigError', 'DataError', 'OrderError', 'MoneyError', 'JournalError', 'RunError',
            'Exchange', 'session_open', 'session_close', 'to_ns', 'from_ns', 'bar_end', 'known_calendar', 'AssetClass',
            'Instrument', 'Bar', 'Bars', 'to_decimal', 'Quotes', 'ActionKind', 'CorporateAction', 'Direction', 'Signal',
-           'OrderType', 'OrderSide', 'OrderStatus', 'Order', 'Fill', 'Position', 'Portfolio', 'Lot']
+           'OrderType', 'OrderSide', 'TimeInForce', 'OrderStatus', 'Order', 'Fill', 'Position', 'Portfolio', 'Lot']
 
 # %% ../nbs/00_models.ipynb #imports
 from collections.abc import Iterator
@@ -301,19 +301,37 @@ class Signal:
 class OrderType(StrEnum):
     "How an order meets the market"
     MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TAKE_PROFIT = "take_profit"
+    TRAILING_STOP = "trailing_stop"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "OrderType | None": return cls.STOP if value == "stop_loss" else None
 
 class OrderSide(StrEnum):
     "Which way cash and shares move"
     BUY = "buy"
     SELL = "sell"
 
+class TimeInForce(StrEnum):
+    "How long an order rests"
+    GTC = "gtc"
+    DAY = "day"
+    IOC = "ioc"
+    FOK = "fok"
+    GTD = "gtd"
+
 class OrderStatus(StrEnum):
     "Where an order is in its life"
     PENDING = "pending"
     SUBMITTED = "submitted"
+    PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
     CANCELLED = "cancelled"
     REJECTED = "rejected"
+    EXPIRED = "expired"
 
 @dataclass(frozen=True)
 class Order:
@@ -328,6 +346,16 @@ class Order:
     strategy_id: str = ""
     status: OrderStatus = OrderStatus.PENDING
     reason: str = "" # Why it is in this state, where that needs a word
+    price: Decimal | None = None # Limit, of limit, stop-limit and take-profit orders
+    stop_price: Decimal | None = None # Of stop and stop-limit orders
+    trail_amount: Decimal | None = None # Distance of a trailing stop, in money
+    trail_percent: Decimal | None = None # ... or in percent of the price
+    time_in_force: TimeInForce = TimeInForce.GTC
+    good_till: datetime | None = None # Last moment of a GTD order, UTC
+    stop_loss: Decimal | None = None # Stop that rests once this entry has filled
+    take_profit: Decimal | None = None # Target that does
+    reduce_only: bool = False # Only close, never open
+    filled: Decimal = Decimal(0) # Shares that have filled so far
 
 # %% ../nbs/00_models.ipynb #fill
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ __all__ = ['S', 'STRATEGIES', 'Strategy', 'fresh', 'register', 'shift', 'crossed
 
 # %% ../nbs/22_strategies.ipynb #imports
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -24,7 +25,10 @@ from firebot.models import (
     Fill,
     Order,
     OrderError,
+    OrderSide,
+    OrderType,
     Signal,
+    TimeInForce,
     bar_end,
     from_ns,
     to_decimal,
@@ -37,6 +41,7 @@ class Strategy:
     params: ClassVar[dict[str, Param]] = {} # What `config` may hold
     window: int = 1 # Rows that `signals` looks at, its own included
     together: tuple[str, ...] = () # Symbols that `signals` sees side by side; none: each by itself
+    places_orders: bool = False # Whether `generate_signal` may answer with an `Order` too
 
     def __init__(
         self,
@@ -47,11 +52,12 @@ class Strategy:
         self._bar: Bar | None = None
         self._at: tuple[Panel, int, int] | None = None # Where the adapter stands: panel, row, symbol
         self._fill: Fill | None = None
+        self._orders: list[Order] = []
         if self.vectorised == _own(self, "generate_signal"):
             raise ConfigError(f"{type(self).__name__} must bring one of generate_signal and signals, not both, not neither.")
 
     def features(self) -> Mapping[str, Declaration]: return {}
-    def generate_signal(self, features: dict[str, float]) -> Signal | None: raise NotImplementedError
+    def generate_signal(self, features: dict[str, float]) -> Signal | Order | None: raise NotImplementedError
     def signals(self, features: dict[str, np.ndarray]) -> np.ndarray: raise NotImplementedError
     def details(self, features: dict[str, np.ndarray]) -> dict[str, Any]:
         return {name: x[-1].tolist() if self.together else float(x[-1, 0]) for name, x in features.items()}
@@ -65,6 +71,8 @@ class Strategy:
     def vectorised(self) -> bool: return _own(self, "signals")
     @property
     def hears_fills(self) -> bool: return _own(self, "on_fill")
+    @property
+    def bar_by_bar(self) -> bool: return self.hears_fills or self.places_orders
     @cached_property
     def pipeline(self) -> FeaturePipeline: return FeaturePipeline(self.features())
     @property
@@ -95,6 +103,18 @@ class Strategy:
         end = panel.end[t] if panel else bar_end(to_ns(self.bar.timestamp), self.bar.resolution)
         symbol = panel.symbols[s] if panel else self.bar.symbol
         return Signal(from_ns(end), symbol, direction, confidence, self.strategy_id, metadata)
+
+    def order(
+        self,
+        side: OrderSide | str, # buy or sell
+        quantity: Decimal | None, # Shares; None for a `notional`
+        **terms: Any, # Other fields of `Order`
+    ) -> Order:
+        "An order for the bar's symbol, for a strategy that `places_orders`."
+        if "order_type" in terms: terms["order_type"] = OrderType(terms["order_type"])
+        if "time_in_force" in terms: terms["time_in_force"] = TimeInForce(terms["time_in_force"])
+        as_said = self.signal("FLAT")
+        return Order("", as_said.timestamp, as_said.symbol, OrderSide(side), quantity=quantity, strategy_id=self.strategy_id, **terms)
 
 # %% ../nbs/22_strategies.ipynb #strategy-helpers
 def _own(strategy: Strategy, method: str) -> bool:
@@ -201,7 +221,8 @@ def _vectorised(strategy: Strategy, features: dict[str, np.ndarray], here: np.nd
 def _opinion(strategy: Strategy, got: Signal, symbol: str) -> float:
     "A signal as a number, checked."
     if not isinstance(got, Signal) or got.symbol != symbol:
-        raise OrderError(f"{strategy.strategy_id} answered {got!r} about {symbol}; it must be a Signal of that symbol or None.")
+        raise OrderError(f"{strategy.strategy_id} answered {got!r} about {symbol}; it must be a Signal of that symbol or None" +
+                         (" (or, with places_orders, an Order)." if isinstance(got, Order) else "."))
     if got.confidence == 0: raise OrderError(f"{strategy.strategy_id}, {symbol}: confidence 0 is no opinion; return None.")
     return float(got.direction.value * got.confidence)
 
@@ -218,6 +239,9 @@ def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, 
             strategy._at, strategy._bar = (panel, t, s), None
             got = strategy.generate_signal({name: value[s][u] for name, value in zip(names, values)})
             if got is None: continue
+            if isinstance(got, Order) and strategy.places_orders and got.symbol == panel.symbols[s]:
+                strategy._orders.append(got)
+                continue
             out[t, s] = _opinion(strategy, got, panel.symbols[s])
             if records is not None: records.append(got)
     return out
@@ -267,7 +291,8 @@ def batch_signals(
     records: list[Signal] | None = None, # Takes the signals as records too, with their metadata
 ) -> np.ndarray: # float64 [T, S]: nan no opinion, 0 flat, else direction times confidence
     "What `strategy`, made anew, thinks at each bar of `panel`."
-    if strategy.hears_fills: raise ConfigError(f"{strategy.strategy_id} waits for fills; run it bar by bar.")
+    if strategy.bar_by_bar:
+        raise ConfigError(f"{strategy.strategy_id} {'waits for fills' if strategy.hears_fills else 'places orders'}; run it bar by bar.")
     strategy, columns = fresh(strategy), groups(strategy, panel.symbols).ravel()
     features, here = strategy.pipeline.transform(panel), ~np.isnan(panel.close)
     if not strategy.vectorised: return _per_bar(strategy, features, panel, here, _warm(features, here), records)
@@ -316,6 +341,11 @@ class StreamRunner:
         "Tell the strategy of a fill."
         self.strategy._fill = fill
         self.strategy.on_fill(order)
+
+    def take_orders(self) -> list[Order]:
+        "The orders that the strategy placed since it was last asked."
+        out, self.strategy._orders = self.strategy._orders, []
+        return out
 
     def _last_row(self, features: dict[str, np.ndarray], here: np.ndarray, columns: np.ndarray) -> np.ndarray:
         own, out = here[columns], np.full(len(here), np.nan)
