@@ -147,7 +147,7 @@ def lots_for(money: int, price: int, divisor: int, lot: int) -> int:
 
 # %% ../nbs/28_risk.ipynb #watch
 (W_LEVEL, W_OPENED, W_PEAK, # Value at the last close, at the last close of the day before, and the highest at a close
- W_FLOW, # Cash that a strategy's trades have moved
+ W_FLOW, # What the account began with, and the cash that a strategy's trades have moved since
  W_BLOCKED, W_STOPPED, # Code of the limit that is breached now, and of the one that stopped the strategy; 0: none
  W_TOLD, # The code that is on record
  W_LOST, W_BOUND, # What was lost and the threshold
@@ -160,7 +160,7 @@ def make_watch(
 ) -> np.ndarray: # [A + K + 1, WATCH_COLUMNS]
     "Nothing gained, nothing lost."
     watch = np.zeros((accounts + strategies + 1, WATCH_COLUMNS), np.int64)
-    watch[:-1, [W_LEVEL, W_OPENED, W_PEAK]] = cash
+    watch[:-1, [W_LEVEL, W_OPENED, W_PEAK, W_FLOW]] = cash
     return watch
 
 # %% ../nbs/28_risk.ipynb #breached
@@ -182,15 +182,15 @@ def _passed(watch: np.ndarray, limits: Limits, i: int) -> tuple[int, int, int]:
 
 @compiled
 def observe(
-    watch: np.ndarray, limits: Limits, account: np.ndarray, equity: np.ndarray, held: np.ndarray, last: np.ndarray, divisor: np.ndarray, cash: int,
+    watch: np.ndarray, limits: Limits, account: np.ndarray, equity: np.ndarray, held: np.ndarray, last: np.ndarray, divisor: np.ndarray,
     new_day: bool,
 ) -> int: # 1: somebody was blocked, stopped or released; 0: nobody; -1: an amount does not fit
-    "Take in the values at a close: `equity` [A], `held` [K, S] at `last` [S]; `cash` is what an account began with."
+    "Take in the values at a close: `equity` [A], `held` [K, S] at `last` [S]."
     A, news = equity.size, 0
     if new_day: watch[:-1, W_OPENED] = watch[:-1, W_LEVEL]
     watch[:A, W_LEVEL] = equity
     for k in range(held.shape[0]):
-        level = cash + watch[A + k, W_FLOW]
+        level = watch[A + k, W_FLOW]
         for s in range(last.size):
             if held[k, s]:
                 worth = muldiv(held[k, s], last[s], divisor[s])
@@ -310,10 +310,10 @@ def check_losses(self: RiskManager, portfolio: Portfolio, prices: Mapping[str, D
     equity = self._cash(portfolio.cash) + sum(self._worth(portfolio, prices).values())
     for k, name in enumerate(self.strategies):
         positions = [p for (who, _), p in portfolio.positions.items() if who == name]
-        self.watch[1 + k, W_FLOW] = sum(self._cash(p.realized_pnl - p.cost_basis) for p in positions)
+        self.watch[1 + k, W_FLOW] = self._began + sum(self._cash(p.realized_pnl - p.cost_basis) for p in positions)
     one, held = np.ones(len(self.instruments), np.int64), np.array([[*w.values()] for w in worth], np.int64)
     seats, new_day = np.zeros(len(worth), np.int64), self._day not in (None, day)
-    if observe(self.watch, self.limits, seats, np.array([equity]), held, one, one, self._began, new_day) < 0:
+    if observe(self.watch, self.limits, seats, np.array([equity]), held, one, one, new_day) < 0:
         raise OrderError("the value of a position does not fit the exact number model.")
     self._day = day
     return {name: self._told(code, k) for k, name in enumerate(self.strategies) if (code := standing(self.watch, 1 + k))}

@@ -146,9 +146,9 @@ def test_observe_is_the_slow_one(week):
     now, eve, peak, stopped = ({w: Decimal(100_000) for w in who} for _ in range(4))
     stopped, before = dict.fromkeys(names, False), None
     for day, gain in zip(days.tolist(), gains.tolist()):
-        watch[1:-1, W_FLOW] = gain
+        watch[1:-1, W_FLOW] = np.array(gain) + 100_000_00
         observe(watch, limits, np.zeros(len(names), np.int64), np.array([100_000_00 + sum(gain)]), np.zeros((len(names), 1), np.int64), np.array([1]),
-                np.array([1]), 100_000_00, before is not None and day != before)
+                np.array([1]), before is not None and day != before)
         if before is not None and day != before: eve = dict(now)
         before, now = day, {w: 100_000 + cash(g) for w, g in zip(who, [sum(gain), *gain])}
         peak = {w: max(peak[w], now[w]) for w in who}
@@ -164,9 +164,9 @@ def test_observe_is_the_slow_one(week):
 
 def test_armed_goes_on():
     limits = make_limits(RiskConfig(max_drawdown_pct=Decimal(5), auto_disable_on_breach=True), ["a", "b"], [Instrument("S")])
-    watch, args = make_watch(1000_00, 1, 2), (np.zeros((2, 1), np.int64), np.array([1]), np.array([1]), 1000_00)
+    watch, args = make_watch(1000_00, 1, 2), (np.zeros((2, 1), np.int64), np.array([1]), np.array([1]))
     def bar(a, b, day):
-        watch[1:-1, W_FLOW] = a, b
+        watch[1:-1, W_FLOW] = 1000_00 + a, 1000_00 + b
         return observe(watch, limits, np.zeros(2, np.int64), np.array([1000_00 + a + b]), *args, day > 0)
     assert bar(0, -30_00, 0) == 0 and bar(0, -60_00, 1) == 1
     assert watch[1:-1, W_STOPPED].tolist() == [DRAWDOWN, DRAWDOWN] # the account has one and a half limits' worth of loss: both stop
