@@ -6,10 +6,10 @@
 __all__ = ['KeyPath', 'Exact', 'Positive', 'Cost', 'Percent', 'Name', 'ClassName', 'Symbol', 'Currency', 'Zone', 'Label', 'Day',
            'Text', 'Parameters', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Origin', 'Document', 'read_yaml', 'redact',
            'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig', 'AssetConfig', 'PortfolioConfig',
-           'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'StrategyRiskConfig', 'RiskConfig', 'RunConfig',
-           'InstrumentConfig', 'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'EnsembleConfig', 'TaxConfig',
-           'Config', 'Problem', 'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks', 'dump_config',
-           'unsupported', 'workspace', 'Settings', 'settings']
+           'TierConfig', 'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'StrategyRiskConfig', 'RiskConfig',
+           'RunConfig', 'InstrumentConfig', 'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'EnsembleConfig',
+           'TaxConfig', 'Config', 'Problem', 'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks',
+           'dump_config', 'unsupported', 'workspace', 'Settings', 'settings']
 
 # %% ../nbs/01_config.ipynb #imports
 import configparser
@@ -342,24 +342,42 @@ class PortfolioConfig(Block):
     initial_capital: Positive = Decimal(100000)
     currency: Currency = "USD"
 
+class TierConfig(Block):
+    "A rate from an amount on"
+    above: Cost # Cash traded
+    rate: Annotated[Cost, Field(lt=1)] # Fraction of the amount
+
 class CommissionConfig(Block):
     "What an order costs"
     fixed: Cost = Decimal(0) # Cash per order
     per_share: Cost = Decimal(0) # Cash per share
+    minimum: Cost = Decimal(0) # The part per share is at least this
+    maximum: Annotated[Cost, Field(lt=1)] = Decimal(0) # ... and at most this fraction of the amount; 0: no limit
     relative: Annotated[Cost, Field(lt=1)] = Decimal(0) # Fraction of the amount
+    maker: Annotated[Cost, Field(lt=1)] | None = None # The same for orders that waited at their limit
+    tiers: Annotated[tuple[TierConfig, ...], _list()] = () # Instead of `relative`
+    tier_by: Annotated[str, _one_of("volume", "size")] = "volume" # By what was traded this month, or by the order's own amount
 
 class ExecutionConfig(Block):
     "How orders become fills"
     fill_model: Name = "next_open" # Looked up among the fill profiles
-    slippage_bps: Annotated[Cost, Field(lt=10000)] = Decimal(0)
+    slippage_bps: Annotated[Cost, Field(lt=10000)] | None = None # Here and below, left out: the profile's own
     commission_per_trade: Cost = Decimal(0) # Another word for `commission.fixed`
-    commission: CommissionConfig = CommissionConfig()
+    commission: CommissionConfig | None = None
+    spread_bps: Annotated[Cost, Field(lt=10000)] | None = None # Where no quotes tell it
+    participation: Annotated[Cost, Field(le=1)] | None = None # Share of a bar's volume that may be ours; 0: no limit
+    latency_ms: Annotated[tuple[Cost, Cost], Field(strict=False)] | None = None # Until an order is acknowledged: from, to
     allow_short: bool = False
+    borrow_rate: Cost = Decimal(0) # A year, on what is sold short; 0.03 is three percent
+    stop_loss_pct: Annotated[Cost, Field(lt=100)] = Decimal(0) # Every entry brings a stop so far from its price
+    take_profit_pct: Cost = Decimal(0) # ... a target
+    trailing_stop_pct: Annotated[Cost, Field(lt=100)] = Decimal(0) # ... a stop that follows
 
     @property
     def fees(self) -> CommissionConfig:
         "The commission with `commission_per_trade` folded in."
-        return self.commission.model_copy(update={"fixed": self.commission.fixed + self.commission_per_trade})
+        own = self.commission or CommissionConfig()
+        return own.model_copy(update={"fixed": own.fixed + self.commission_per_trade})
 
 # %% ../nbs/01_config.ipynb #sizing
 class SizingConfig(Block):
@@ -593,7 +611,7 @@ def _check_assets(c: Config) -> Iterator[Problem]:
 
 # %% ../nbs/01_config.ipynb #check-money
 def _check_commission(c: Config) -> Iterator[Problem]:
-    if c.execution.commission_per_trade and c.execution.commission.fixed:
+    if c.execution.commission_per_trade and c.execution.fees.fixed != c.execution.commission_per_trade:
         yield Problem(("execution", "commission_per_trade"), f"is {c.execution.commission_per_trade}",
                       "execution.commission.fixed says the same thing; keep one of the two.")
 
@@ -797,9 +815,7 @@ def dump_config(config: Config) -> str:
 
 # %% ../nbs/01_config.ipynb #unsupported
 NOT_YET: dict[str, dict[str, Any]] = {
-    "refuse": {**{f"risk.max_{k}": None for k in ("position_size_pct", "concentration_pct", "sector_exposure_pct", "gross_exposure_pct",
-                                                  "net_exposure_pct", "loss_per_trade_pct", "drawdown_pct", "daily_loss_pct")},
-               "risk.strategies": {}, "risk.auto_disable_on_breach": False, "execution.allow_short": False, "tax": None},
+    "refuse": {"tax": None},
     "warn": {"metrics.export_to": None, "parallel.enabled": False}}
 
 def unsupported(config: Config) -> tuple[list[str], list[str]]: # Reasons to refuse the run, and warnings

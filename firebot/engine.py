@@ -449,8 +449,8 @@ def plain(x: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 def _price(x: Decimal, i: Instrument, setup: Setup) -> str:
-    "A price with the decimals of its tick, or with as many as it has where a profile does not snap."
-    return f"{x:.{decimals(i.tick)}f}" if setup.profile.snap else plain(x)
+    "A price with the decimals of its tick; with as many as it has where a profile does not snap, or a refused order did not."
+    return f"{x:.{decimals(i.tick)}f}" if setup.profile.snap and x % i.tick == 0 else plain(x)
 
 # %% ../nbs/34_engine.ipynb #order-data
 def _order_data(e: list[int], i: Instrument, setup: Setup) -> dict[str, Any]:

@@ -249,8 +249,8 @@ def ensemble_signals(
     records: list[Signal] | None = None, # Takes the decisions as records
 ) -> np.ndarray: # float64 [T, S], as `batch_signals` gives for one strategy
     "What the ensemble of `strategies` thinks at each bar of `panel`."
-    if deaf := [s.strategy_id for s in strategies if s.hears_fills]:
-        raise ConfigError(f"{', '.join(deaf)} waits for fills of its own, and in an ensemble fills belong to all; take it out of the ensemble.")
+    if deaf := [s.strategy_id for s in strategies if s.bar_by_bar]:
+        raise ConfigError(f"{', '.join(deaf)} waits for fills or places orders of its own, and in an ensemble they belong to all; take it out.")
     opinions = np.stack([batch_signals(s, panel) for s in strategies], axis=1)
     got = combine(e, opinions, panel.close * forward_factor(panel))
     if records is not None:

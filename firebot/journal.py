@@ -345,7 +345,7 @@ def fill_rows(
     for e in (e for e in events if e.kind == "fill"):
         with reading(e):
             rows.append(dict(fill_id=e.data["fill_id"], order_id=e.order_id, timestamp=_local(e, zones),
-                             symbol=e.symbol, side=e.data["side"], strategy_id=e.strategy_id,
+                             symbol=e.symbol, side=e.data.get("effect", e.data["side"]), strategy_id=e.strategy_id,
                              **{c: Decimal(e.data[c]) for c in numbers}))
     return rows
 
@@ -384,6 +384,8 @@ def quotient(
 ORDER_COLUMNS = ("order_id", "timestamp", "symbol", "side", "type", "quantity", "notional", "status", "filled_quantity",
                  "average_price", "closed", "reason", "strategy_id")
 
+_ENDS = {"cancel": "cancelled", "expire": "expired"}
+
 def _terms(e: Event) -> dict[str, Any]:
     "What an order asks for."
     d = e.data
@@ -393,12 +395,14 @@ def _terms(e: Event) -> dict[str, Any]:
 def _live(row: dict[str, Any], e: Event, now: datetime) -> None:
     "Bring an order's row up to date with `e`."
     if e.kind in ("order", "reject"): row |= _terms(e) | dict(status="submitted")
+    if e.kind == "modify": row |= _terms(e)
     if e.kind == "reject": row |= dict(status="rejected", closed=now)
-    elif e.kind == "cancel": row |= dict(status="cancelled", closed=now, reason=e.data["reason"])
+    elif e.kind in _ENDS: row |= dict(status=_ENDS[e.kind], closed=now, reason=e.data["reason"])
     elif e.kind == "fill":
         quantity = Decimal(e.data["quantity"])
         filled, value = row["filled_quantity"] + quantity, row["value"] + Decimal(e.data["price"]) * quantity
-        row |= dict(status="filled", closed=now, filled_quantity=filled, value=value)
+        whole = "left" not in e.data
+        row |= dict(status="filled" if whole else "partially_filled", closed=now if whole else None, filled_quantity=filled, value=value)
         row["average_price"] = quotient(value, filled)
 
 def order_rows(
@@ -407,7 +411,7 @@ def order_rows(
 ) -> list[dict[str, Any]]: # Keys: `ORDER_COLUMNS`, and `value`, price times quantity of the fills
     "One row per order, in the order of submission."
     rows: dict[str, dict[str, Any]] = {}
-    for e in (e for e in events if e.kind in ("order", "reject", "cancel", "fill")):
+    for e in (e for e in events if e.kind in ("order", "reject", "modify", "fill", *_ENDS)):
         with reading(e):
             now = _local(e, zones)
             if e.kind == "order" or (e.kind == "reject" and e.data["side"]):

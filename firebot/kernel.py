@@ -86,6 +86,7 @@ from firebot.orders import (
     LIMIT_ORDER,
     LOT,
     MARKET,
+    MODIFY,
     MONTH,
     NEXT_FILL,
     NEXT_ORDER,
@@ -193,7 +194,6 @@ from firebot.orders import (
     RISK,
 )
 from firebot.risk import (
-    STOPPED,
     S_WORTH,
     W_ALLOWED,
     W_ASKED,
@@ -837,7 +837,7 @@ def _request(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.
     c, k, why = state.counters, it[I_STRATEGY], UNKNOWN
     for i in range(c[RESTING]):
         o = state.orders[i]
-        if o[O_ID] == 0 or o[O_ID] != it[I_ORDER]: continue
+        if o[O_ID] == 0 or o[O_ID] != it[I_ORDER] or (it[I_KIND] == MODIFY and o[O_SYMBOL] != it[I_SYMBOL]): continue
         if o[O_STRATEGY] != k:
             why = NOT_YOURS
             break
@@ -1170,7 +1170,7 @@ def advance(
         if c[RESTING]:
             if plain and c[FANCY] == 0: # market orders, in place
                 i = 0
-                while i < c[RESTING]:
+                while i < c[RESTING] and c[FANCY] == 0: # until an entry's exits rest
                     o = orders[i]
                     i += 1
                     s = o[O_SYMBOL]

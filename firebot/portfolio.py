@@ -66,7 +66,7 @@ def _dividend(p: Position, d: Mapping[str, Any]) -> tuple[Position, Decimal]:
     return _changed(p, p.quantity, Decimal(0), cash), cash
 
 # %% ../nbs/31_portfolio.ipynb #move
-MOVES = {"fill": _fill, "split": _split, "dividend": _dividend}
+MOVES = {"fill": _fill, "split": _split, "dividend": _dividend, "borrow": _dividend}
 QUIET = ("signal", "order", "reject", "cancel", "expire", "trigger", "modify", "risk") # They change neither cash nor positions
 
 def move(
@@ -247,7 +247,7 @@ def _trips(key: tuple[str, str], lots: list[_Piece], e: Event) -> Iterator[Trade
         yield from _match(key, lots, _Piece(_SIDES[f.side], *now, *size, f.cash_flow, f.commission))
         return
     cash = Decimal(d["cash"])
-    if e.kind == "dividend" or Decimal(d["quantity_after"]): _credit(lots, cash)
+    if e.kind != "split" or Decimal(d["quantity_after"]): _credit(lots, cash)
     else:
         quantity = abs(Fraction(d["quantity_before"]))
         yield from _match(key, lots, _Piece(-lots[0].direction, *now, quantity, abs(Fraction(cash)) / quantity, cash))

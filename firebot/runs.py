@@ -38,7 +38,7 @@ from .engine import backtest as simulate
 from .ensembles import SEAT, Ensemble, ensemble_signals
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
 from .feed import follow as through_renames
-from .fills import get_profile
+from .fills import Costs, get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
 from .metrics import drawdown_table, format_metric, money, periods_per_year, summary
@@ -232,10 +232,21 @@ def equal_part(n: int) -> Decimal:
     return (Decimal(100) / n).quantize(MILLIONTH, ROUND_DOWN)
 
 def _setup(config: Config, instruments: tuple[Instrument, ...], names: Sequence[str]) -> Setup:
-    size, fees = config.sizing, config.execution.fees
+    size, x, percent = config.sizing, config.execution, Decimal("0.01")
     value = size.value or (Decimal(100) if size.rule == "all_cash" else equal_part(len(names) * len(instruments)))
     return Setup(tuple(Seat(n, size.rule, value) for n in names), instruments, config.portfolio.initial_capital, config.portfolio.currency,
-                 get_profile(config.execution.fill_model), config.execution.slippage_bps, fees.fixed, fees.per_share, fees.relative)
+                 get_profile(x.fill_model), costs=_costs(config), allow_short=x.allow_short, borrow_rate=x.borrow_rate,
+                 stop_loss=x.stop_loss_pct * percent, take_profit=x.take_profit_pct * percent, trailing_stop=x.trailing_stop_pct * percent,
+                 seed=config.run.seed or 0, risk=config.risk)
+
+def _costs(config: Config) -> Costs:
+    "What orders cost: the profile's own, and what the configuration says instead."
+    x, fees = config.execution, config.execution.fees
+    said = {k: v for k in ("slippage_bps", "spread_bps", "participation", "latency_ms") if (v := getattr(x, k)) is not None}
+    if x.commission is not None or x.commission_per_trade:
+        said |= dict(fixed=fees.fixed, per_share=fees.per_share, minimum=fees.minimum, maximum=fees.maximum, relative=fees.relative, maker=fees.maker,
+                     tiers=tuple((t.above, t.rate) for t in fees.tiers), tier_by=fees.tier_by)
+    return replace(get_profile(x.fill_model).costs, **said)
 
 # %% ../nbs/63_runs.ipynb #ensemble
 def _ensemble(config: Config, strategies: Sequence[Strategy]) -> Ensemble | None:
@@ -243,8 +254,8 @@ def _ensemble(config: Config, strategies: Sequence[Strategy]) -> Ensemble | None
     if not (c := config.ensemble): return None
     keys: dict[KeyPath, Any] = {("ensemble", k): None for k in type(c).model_fields} | {("ensemble", "weights", k): k for k in c.weights}
     with _about(config, ("ensemble", "method"), keys):
-        if deaf := [s.strategy_id for s in strategies if s.hears_fills]:
-            raise ConfigError(f"{', '.join(deaf)} waits for fills of its own, and in an ensemble they belong to all; take it out.")
+        if deaf := [s.strategy_id for s in strategies if s.bar_by_bar]:
+            raise ConfigError(f"{', '.join(deaf)} waits for fills or places orders of its own, and in an ensemble they belong to all; take it out.")
         return Ensemble(tuple(s.strategy_id for s in strategies), c.method, dict(c.weights), c.max_age, c.quorum, c.horizon, c.least, float(c.ridge))
 
 # %% ../nbs/63_runs.ipynb #make-job
@@ -351,7 +362,8 @@ def benchmark_signals(panel: Panel, symbols: Iterable[str]) -> np.ndarray: # flo
 
 def _benchmark(job: Job) -> Result:
     chosen = (job.config.run.benchmark,) if job.config.run.benchmark else job.panel.symbols
-    setup = replace(job.setup, seats=(Seat("benchmark", "percent_of_equity", equal_part(len(chosen))),))
+    setup = replace(job.setup, seats=(Seat("benchmark", "percent_of_equity", equal_part(len(chosen))),),
+                    stop_loss=Decimal(0), take_profit=Decimal(0), trailing_stop=Decimal(0))
     return simulate(job.panel, {"benchmark": benchmark_signals(job.panel, chosen)}, setup)
 
 # %% ../nbs/63_runs.ipynb #inputs
@@ -373,13 +385,14 @@ def _simulated(job: Job, records: Mapping[str, list[Signal]]) -> Result:
     "The kernel over the strategies' signals, which `records` take."
     if job.ensemble: return simulate(job.panel, {SEAT: ensemble_signals(job.ensemble, job.strategies, job.panel, records[SEAT])}, job.setup)
     def formed(s: Strategy) -> np.ndarray: return batch_signals(s, job.panel, records[s.strategy_id])
-    if not any(s.hears_fills for s in job.strategies): return simulate(job.panel, {s.strategy_id: formed(s) for s in job.strategies}, job.setup)
+    if not any(s.bar_by_bar for s in job.strategies): return simulate(job.panel, {s.strategy_id: formed(s) for s in job.strategies}, job.setup)
     width = len(job.panel.symbols)
-    signals = {s.strategy_id: StreamRunner(fresh(s), width) if s.hears_fills else formed(s) for s in job.strategies}
+    signals = {s.strategy_id: StreamRunner(fresh(s), width) if s.bar_by_bar else formed(s) for s in job.strategies}
     return stepwise(job.panel, signals, job.setup, records)
 
 # %% ../nbs/63_runs.ipynb #execute
-_ORDERS = {"order": "order accepted", "reject": "order rejected", "cancel": "order cancelled", "fill": "order filled"}
+_ORDERS = {"order": "order accepted", "reject": "order rejected", "cancel": "order cancelled", "fill": "order filled", "expire": "order expired",
+           "modify": "order changed", "trigger": "stop reached"}
 
 def execute(job: Job) -> Outcome:
     "Run `job`; the same job gives the same outcome."

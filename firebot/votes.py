@@ -78,7 +78,7 @@ def _parts(e: Event, own: _Owners, shares: Mapping[str, int]) -> Iterator[tuple[
         money = zip(*(_money(e, k, list(parts.values())) for k in ("amount", "commission")))
         for (m, q), (amount, fee) in zip(parts.items(), money):
             yield m, d | dict(fill_id=f"{d['fill_id']}-{m}", quantity=_plain(q, n), amount=amount, commission=fee)
-    elif e.kind == "dividend":
+    elif e.kind in ("dividend", "borrow"):
         for m, q, cash in zip(own.held, own.held.values(), _money(e, "cash", own.owners()[1])): yield m, d | dict(quantity=_plain(q, n), cash=cash)
     else:
         weights = own.owners()[1]
@@ -115,7 +115,7 @@ def attribute(
             for m, data in parts: out.append(replace(e, seq=len(out), strategy_id=m, data=data))
     return out
 
-_SHARED = ("fill", "split", "dividend")
+_SHARED = ("fill", "split", "dividend", "borrow")
 
 def _checked(e: Event, own: _Owners, shares: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
     try: return iter(list(_parts(e, own, shares)))

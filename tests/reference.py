@@ -1,8 +1,10 @@
 """The rules of the kernel once more, slowly: dictionaries, Decimal and Fraction, no arrays, no scaled integers.
 
-It shares no arithmetic with the package. Written from the page of the engine, not from its code; where the two disagree one of them is wrong.
+It shares no arithmetic with the package. Written from the pages on orders, fills and the kernel, not from their code; where the two disagree one of
+them is wrong.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -11,19 +13,43 @@ from typing import Any
 @dataclass
 class Rest:
     "An order that waits"
-    number: int
     strategy: str
     symbol: str
-    side: str
-    quantity: Fraction | None
-    money: Decimal | None
-    reserved: Decimal
-    accepted: int
+    side: int
+    quantity: Fraction = Fraction(0)
+    money: Decimal | None = None
+    kind: str = "market"
+    tif: str = "gtc"
+    limit: Fraction | None = None
+    stop: Fraction | None = None
+    trail: Fraction | None = None
+    rate: Fraction | None = None
+    until: int = 0
+    group: int = 0 # above 0 a person's, below the exits of that order
+    parent: int = 0
+    closes: bool = False
+    then: int = 0
+    bracket: tuple | str | None = None # (stop, target, trail) as prices, or "rates"
+    number: int = 0
+    reserved: Decimal = Decimal(0)
+    closing: Fraction = Fraction(0)
+    accepted: int = 0
+    latency: int = 0
+    best: Fraction | None = None
+    day: int | None = None
+    triggered: bool = False
+    born: int | None = None # row in whose range it came to life
+    view: bool = False
+    done: Fraction = Fraction(0)
+    done_amount: Decimal = Decimal(0)
+    done_fee: Decimal = Decimal(0)
+    skip: int = -1 # row that its limit has met
+    alive: bool = True
 
 
-def nearest(x: Fraction, step: Decimal) -> Decimal:
+def nearest(x: Fraction, step: Decimal | Fraction) -> Any:
     "x rounded half to even to a multiple of step."
-    return Decimal(round(x / Fraction(step))) * step
+    return round(x / Fraction(step)) * step
 
 
 def plain(x: Any) -> str:
@@ -31,19 +57,30 @@ def plain(x: Any) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def mix(seed: int, number: int, low: int, high: int) -> int:
+    m = 2**64
+    z = (seed * 0xD1342543DE82EF95 + number * 0x9E3779B97F4A7C15) % m
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % m
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % m
+    return low + (z ^ (z >> 31)) % (high - low + 1)
+
+
 class Reference:
     def __init__(self, setup: Any) -> None:
         self.setup, p = setup, setup.profile
+        self.costs = setup.paid
         self.cent = Decimal(1).scaleb(-setup.cash_scale)
         self.cash, self.equity = setup.cash, setup.cash
         self.held: dict[tuple[str, str], Fraction] = {}
+        self.pledges: dict[str, Decimal] = {}
         self.orders: list[Rest] = []
         self.last: dict[str, Fraction] = {}
         self.opened: dict[str, tuple[int, int, Fraction]] = {}
         self.events: list[tuple] = []
         self.curve: list[Decimal] = []
-        self.now = self.row = self.number = self.fills = 0
-        self.row = -1
+        self.number = self.fills = self.traded = self.now = self.day = 0
+        self.row, self.month = -1, None
+        self.taken: dict[str, Fraction] = {}
         self.at_close = p.fill_at == "close"
         self.seats = {s.strategy_id: s for s in setup.seats}
         self.things = {i.symbol: i for i in setup.instruments}
@@ -52,187 +89,511 @@ class Reference:
     def say(self, kind: str, time: int, strategy: str, symbol: str, order: int, **data: Any) -> None:
         self.events.append((kind, time, self.row, strategy, symbol, f"O{order:06d}" if order else "", data))
 
-    def money(self, x: Decimal) -> str: return f"{x.quantize(self.cent):f}"
+    def money(self, x: Decimal) -> str: return f"{x.quantize(self.cent) + 0:f}"
+
+    def tell(self, kind: str, time: int, o: Rest, reason: str) -> None:
+        terms = {k: x for k, x in (("limit", o.limit), ("stop", o.stop), ("trail", o.trail)) if x is not None}
+        if isinstance(o.bracket, tuple):
+            terms |= {k: x for k, x in zip(("stop_loss", "take_profit"), o.bracket) if x is not None}
+        self.say(kind, time, o.strategy, o.symbol, o.number, side="buy" if o.side > 0 else "sell", type=o.kind, reason=reason,
+                 quantity=plain(o.quantity) if o.quantity else None, notional=self.money(o.money) if o.money else None,
+                 reserved=self.money(o.reserved), PRICES=terms)
 
     # ------------------------------------------------------------ rules
-    def price(self, symbol: str, base: Fraction, side: str) -> Fraction:
-        i, sign = self.things[symbol], 1 if side == "buy" else -1
-        fine = Decimal(1).scaleb(-self.setup.price_scale(i))
-        moved = Fraction(nearest(base * (1 + sign * Fraction(self.setup.slippage_bps) / 10_000), fine))
-        if not self.setup.profile.snap: return moved
-        tick = Fraction(i.tick)
-        whole = moved // tick
-        if whole * tick == moved: return moved
-        return (whole + 1) * tick if side == "buy" else max(whole * tick, tick)
+    @property
+    def slip(self) -> Fraction: return Fraction(self.costs.slippage_bps) / 10_000
+    @property
+    def half(self) -> Fraction: return Fraction(self.costs.spread_bps) / 20_000
 
-    def fee(self, quantity: Fraction, amount: Decimal) -> Decimal:
-        s = self.setup
-        return s.fixed + nearest(quantity * Fraction(s.per_share), self.cent) + nearest(Fraction(amount) * Fraction(s.relative), self.cent)
+    def fine(self, symbol: str) -> Decimal: return Decimal(1).scaleb(-self.setup.price_scale(self.things[symbol]))
+    def tick(self, symbol: str) -> Fraction | None: return Fraction(self.things[symbol].tick) if self.setup.profile.snap else None
+    def lot(self, symbol: str) -> Fraction: return Fraction(self.things[symbol].lot)
+
+    def on_tick(self, symbol: str, x: Fraction, up: bool) -> Fraction:
+        tick = self.tick(symbol)
+        if tick is None: return x
+        whole = x // tick
+        if whole * tick == x: return x
+        return (whole + 1) * tick if up else whole * tick
+
+    def price(self, symbol: str, base: Fraction, side: int, slip: Fraction) -> Fraction:
+        moved = Fraction(nearest(base * (1 + side * slip), self.fine(symbol)))
+        tick = self.tick(symbol)
+        out = self.on_tick(symbol, moved, side > 0)
+        return out if tick is None or side > 0 or out == moved else max(out, tick)
+
+    def fee(self, quantity: Fraction, amount: Decimal, relative: Decimal) -> Decimal:
+        c = self.costs
+        shares = nearest(quantity * Fraction(c.per_share), self.cent)
+        if c.maximum:
+            most = nearest(Fraction(amount) * Fraction(c.maximum), self.cent)
+            if shares > most: shares = max(most, c.minimum)
+        return c.fixed + max(shares, c.minimum) + nearest(Fraction(amount) * Fraction(relative), self.cent)
+
+    @property
+    def top(self) -> Decimal: return max((r for _, r in self.costs.tiers), default=self.costs.relative)
+
+    def relative(self, amount: Decimal, maker: bool) -> Decimal:
+        c = self.costs
+        if c.tiers: return [r for a, r in c.tiers if a <= (self.traded if c.tier_by == "volume" else amount)][-1]
+        return c.maker if maker and c.maker is not None else c.relative
 
     def amount(self, quantity: Fraction, price: Fraction) -> Decimal: return nearest(quantity * price, self.cent)
 
-    def cost(self, quantity: Fraction, price: Fraction) -> Decimal:
+    def cost(self, quantity: Fraction, price: Fraction, relative: Decimal) -> Decimal:
         amount = self.amount(quantity, price)
-        return amount + self.fee(quantity, amount)
+        return amount + self.fee(quantity, amount, relative)
 
-    def affordable(self, money: Decimal, symbol: str, price: Fraction) -> Fraction:
+    def affordable(self, money: Decimal, symbol: str, price: Fraction, relative: Decimal) -> Fraction:
         "By bisection over whole lots."
-        lot = Fraction(self.things[symbol].lot)
+        lot = self.lot(symbol)
         if self.setup.profile.strictly_below: money -= self.cent
         low, high = 0, 1
-        while self.cost(high * lot, price) <= money: high *= 2
+        while self.cost(high * lot, price, relative) <= money: high *= 2
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self.cost(middle * lot, price) <= money else (low, middle)
+            low, high = (middle, high) if self.cost(middle * lot, price, relative) <= money else (low, middle)
         return low * lot
 
-    @property
-    def reserved(self) -> Decimal: return sum((o.reserved for o in self.orders), Decimal(0))
+    # ------------------------------------------------------------ what the account has
+    def rests(self) -> list[Rest]: return [o for o in self.orders if o.alive]
+    def own(self, strategy: str, symbol: str) -> list[Rest]: return [o for o in self.rests() if (o.strategy, o.symbol) == (strategy, symbol)]
+    def has(self, strategy: str, symbol: str) -> Fraction: return self.held.get((strategy, symbol), Fraction(0))
+    def shorted(self, symbol: str) -> Fraction: return -sum((q for (_, s), q in self.held.items() if s == symbol and q < 0), Fraction(0))
 
-    def resting(self, strategy: str, symbol: str, side: str) -> list[Rest]:
-        return [o for o in self.orders if (o.strategy, o.symbol, o.side) == (strategy, symbol, side)]
+    @property
+    def reserved(self) -> Decimal: return sum((o.reserved for o in self.rests()), Decimal(0))
+    @property
+    def available(self) -> Decimal: return self.cash - self.reserved - sum(self.pledges.values(), Decimal(0))
+
+    def pledge(self, symbol: str, price: Fraction) -> None: self.pledges[symbol] = 2 * self.amount(self.shorted(symbol), price)
 
     def worth(self) -> Decimal:
         total = self.cash
         for symbol in self.things:
             held = sum((q for (_, s), q in self.held.items() if s == symbol), Fraction(0))
             if held: total += self.amount(held, self.last[symbol])
+            if self.shorted(symbol): self.pledge(symbol, self.last[symbol])
         return total
 
-    # ------------------------------------------------------------ what can happen
-    def fill(self, o: Rest, base: Fraction, time: int) -> None:
-        self.orders.remove(o)
-        price, key = self.price(o.symbol, base, o.side), (o.strategy, o.symbol)
-        free, why, quantity = self.cash - self.reserved, "", o.quantity
-        if o.side == "buy" and o.money is not None:
-            quantity = self.affordable(min(o.money, free), o.symbol, price)
-            if not quantity: why = "less than one lot"
-        elif o.side == "buy":
-            if not quantity: why = "less than one lot"
-            elif self.cost(quantity, price) > free: why = "no cash"
-        else:
-            quantity = min(quantity, self.held.get(key, Fraction(0)))
-            if not quantity: why = "nothing to sell"
-            elif free + self.amount(quantity, price) < self.fee(quantity, self.amount(quantity, price)): why = "no cash"
-        if why: return self.say("cancel", time, o.strategy, o.symbol, o.number, reason=why)
-        amount = self.amount(quantity, price)
-        fee, sign = self.fee(quantity, amount), 1 if o.side == "buy" else -1
-        self.cash -= sign * amount + fee
-        self.held[key] = self.held.get(key, Fraction(0)) + sign * quantity
-        self.fills += 1
-        self.say("fill", time, o.strategy, o.symbol, o.number, fill_id=f"F{self.fills:06d}", side=o.side, quantity=plain(quantity), price=price,
-                 amount=self.money(amount), commission=self.money(fee))
+    # ------------------------------------------------------------ a fill
+    def end(self, o: Rest, kind: str, reason: str, time: int) -> None:
+        self.say(kind, time, o.strategy, o.symbol, o.number, reason=reason)
+        o.alive = False
 
-    def submit(self, strategy: str, symbol: str, side: str, quantity: Fraction | None, money: Decimal | None) -> Rest | None:
+    def trade(self, o: Rest, quantity: Fraction, price: Fraction, opens: bool, time: int, relative: Decimal) -> None:
+        amount = self.amount(quantity, price)
+        fee = max(self.fee(o.done + quantity, o.done_amount + amount, relative) - o.done_fee, Decimal(0))
+        key = o.strategy, o.symbol
+        self.cash -= o.side * amount + fee
+        self.held[key] = self.has(*key) + o.side * quantity
+        if (o.side < 0) == opens: self.pledge(o.symbol, price)
+        if self.costs.tiers and self.costs.tier_by == "volume": self.traded += amount
+        o.done, o.done_amount, o.done_fee, o.quantity = o.done + quantity, o.done_amount + amount, o.done_fee + fee, o.quantity - quantity
+        if o.money is not None: o.money = max(o.money - amount - fee, self.cent)
+        if opens: o.reserved = max(o.reserved - amount - fee, Decimal(0))
+        else: o.closing = max(o.closing - quantity, Fraction(0))
+        self.fills += 1
+        effect = {(-1, True): "short", (1, False): "cover"}.get((o.side, opens))
+        self.say("fill", time, *key, o.number, fill_id=f"F{self.fills:06d}", side="buy" if o.side > 0 else "sell", quantity=plain(quantity), price=price,
+                 amount=self.money(amount), commission=self.money(fee), effect=effect, left=plain(o.quantity) if o.quantity else None)
+
+    def fill(self, o: Rest, base: Fraction, slip: Fraction, time: int, room: Fraction | None = None, maker: bool = False, inside: bool = False) -> None:
+        "Execute `o` at the market price `base`, at most `room` of it."
+        held, key, why = self.has(o.strategy, o.symbol), (o.strategy, o.symbol), ""
+        price = self.price(o.symbol, base, o.side, slip)
+        if o.limit is not None and o.side * price > o.side * o.limit: price = o.limit
+        room = Fraction(10**30) if room is None else room
+        kept, kept_closing = o.reserved, o.closing
+        o.reserved = Decimal(0) # its own claim is not in its way
+        there = abs(held) if o.side * held < 0 else Fraction(0)
+        by_money, total = o.money is not None, o.quantity
+        closes = min(total, there, room)
+        if o.closes:
+            o.quantity = total = min(total, there)
+            if not total: why = "nothing to sell" if o.side < 0 else "nothing to cover"
+        elif by_money and there: closes, why = Fraction(0), "a position on the other side"
+        elif not total and not by_money: why = "less than one lot"
+        if o.tif == "fok" and not by_money and total > room and not why: closes, why = Fraction(0), "not filled whole at once"
+        relative = self.relative(o.money if by_money else self.amount(total, price), maker)
+        if closes and not why and held > 0:
+            amount = self.amount(closes, price)
+            if self.available + amount < self.fee(closes, amount, relative): why = "no cash"
+        opens, did = Fraction(0), Fraction(0)
+        if closes and not why:
+            o.reserved = kept
+            self.trade(o, closes, price, False, time, relative)
+            kept, o.reserved, did = o.reserved, Decimal(0), closes
+        if not why and not o.closes and did < room and (by_money or did < total):
+            money = self.available
+            if self.shorted(o.symbol): money += self.pledges[o.symbol] - 2 * self.amount(self.shorted(o.symbol), price)
+            if by_money:
+                opens = self.affordable(min(o.money, money), o.symbol, price, relative)
+                if total: opens = min(opens, total)
+                if not opens: why = "less than one lot"
+                elif o.tif == "fok" and opens > room: opens, why = Fraction(0), "not filled whole at once"
+                o.quantity = opens
+                opens = min(opens, room)
+            else:
+                opens = min(total, room) - did
+                if self.cost(opens, price, relative) > money: opens, why = Fraction(0), "no cash"
+            if opens:
+                o.reserved = kept
+                self.trade(o, opens, price, True, time, relative)
+                kept, o.reserved = o.reserved, Decimal(0)
+        over = bool(why) or not o.quantity
+        if why: self.say("cancel", time, *key, o.number, reason=why)
+        if not over: o.reserved = kept
+        else: o.closing = Fraction(0)
+        if not did and not opens and not over: o.closing = kept_closing
+        self.after(o, did + opens, opens, price, over and not why, time, inside)
+        if over:
+            o.alive = False
+            if o.then and not self.has(*key): self.open(o.strategy, o.symbol, o.then, o.number)
+
+    def after(self, o: Rest, filled: Fraction, opened: Fraction, price: Fraction, whole: bool, time: int, inside: bool) -> None:
+        if o.group and filled:
+            for x in self.rests():
+                if x is o: continue
+                if x.group == o.group and (o.group < 0 or x.strategy == o.strategy):
+                    left = x.quantity - filled
+                    if whole or left <= 0: self.end(x, "cancel", "the other order of the group filled", time)
+                    else: x.quantity, x.closing = left, max(x.closing - filled, Fraction(0))
+                elif o.group < 0 and x.number == o.parent: self.end(x, "cancel", "the other order of the group filled", time)
+        if opened and o.bracket: self.children(o, opened, price, time, inside)
+        if not self.has(o.strategy, o.symbol):
+            for x in self.own(o.strategy, o.symbol):
+                if x is not o and x.group < 0: self.end(x, "cancel", "the position is closed", time)
+
+    def children(self, o: Rest, quantity: Fraction, price: Fraction, time: int, inside: bool) -> None:
+        grown = [x for x in self.rests() if x.group == -o.number]
+        for x in grown: x.quantity += quantity
+        if grown: return
+        rate = None
+        if o.bracket == "rates":
+            def away(f: Decimal, sign: int) -> Fraction | None:
+                if not f: return None
+                return self.on_tick(o.symbol, price + sign * o.side * Fraction(nearest(price * Fraction(f), self.fine(o.symbol))), sign * o.side > 0)
+            stop, target, trail = away(self.setup.stop_loss, -1), away(self.setup.take_profit, 1), None
+            rate = Fraction(self.setup.trailing_stop) or None
+        else: stop, target, trail = o.bracket
+        base = Rest(o.strategy, o.symbol, -o.side, quantity, closes=True, group=-o.number, parent=o.number, accepted=time,
+                    born=self.row if inside else None)
+        sees = o.kind == "limit"
+        if stop is not None and stop > 0: self.exit(replace(base, kind="stop", stop=stop, view=sees), time)
+        if trail is not None or rate is not None:
+            level = self.level(o.symbol, -o.side, price, trail, rate)
+            if level > 0: self.exit(replace(base, kind="trailing_stop", stop=level, trail=trail, rate=rate, best=price, view=sees), time)
+        if target is not None and target > 0: self.exit(replace(base, kind="take_profit", limit=target), time)
+
+    def exit(self, o: Rest, time: int) -> None:
         self.number += 1
-        free, reserve, why, note = self.cash - self.reserved, Decimal(0), "", ""
-        lot = Fraction(self.things[symbol].lot)
-        if money is not None:
-            if money > free: money, note = free, "trimmed to the available cash"
-            reserve = money
-            if money <= 0: why = "no cash"
-        elif side == "buy":
-            if quantity > 0: reserve = self.cost(quantity, self.price(symbol, self.last[symbol], "buy"))
-            if reserve > free: why = "no cash"
-        else:
-            promised = sum((o.quantity for o in self.resting(strategy, symbol, "sell")), Fraction(0))
-            if quantity > self.held.get((strategy, symbol), Fraction(0)) - promised: why = "nothing to sell"
-        if money is None and not why and (quantity <= 0 or quantity % lot): why = "quantity is no multiple of the lot"
-        data = dict(side=side, quantity=plain(quantity) if quantity else None, notional=self.money(money) if money else None)
-        if why:
-            self.say("reject", self.now, strategy, symbol, self.number, **data, reason=why)
-            return None
-        o = Rest(self.number, strategy, symbol, side, quantity, money, reserve, self.now)
+        o.number = self.number
         self.orders.append(o)
-        self.say("order", self.now, strategy, symbol, self.number, **data, reserved=self.money(reserve), reason=note)
+        self.tell("order", time, o, "")
+
+    def level(self, symbol: str, side: int, best: Fraction, trail: Fraction | None, rate: Fraction | None) -> Fraction:
+        off = trail if trail else Fraction(nearest(best * rate, self.fine(symbol)))
+        return self.on_tick(symbol, best + side * off, side > 0)
+
+    # ------------------------------------------------------------ accepting
+    def wrong(self, o: Rest) -> str:
+        "What is wrong with the order, for which it also sets what it claims."
+        held, last = self.has(o.strategy, o.symbol), self.last.get(o.symbol)
+        o.reserved, o.closing = Decimal(0), Fraction(0)
+        def off(x: Fraction | None) -> bool:
+            tick = self.tick(o.symbol)
+            return x is None or x <= 0 or (tick is not None and x % tick != 0)
+        if last is None: return "no price yet"
+        if o.kind == "trailing_stop" and o.stop is None:
+            if (o.trail and o.trail >= last) or (o.rate and o.rate >= 1): return "stop is on the wrong side of the market"
+            if not o.trail and not o.rate: return "price is off the tick"
+            o.best, o.stop = last, self.level(o.symbol, o.side, last, o.trail, o.rate)
+        if o.kind in ("limit", "take_profit", "stop_limit") and off(o.limit): return "price is off the tick"
+        if o.kind in ("stop", "stop_limit") and not o.triggered:
+            if off(o.stop): return "price is off the tick"
+            if o.side * o.stop <= o.side * last: return "stop is on the wrong side of the market"
+        if o.kind == "trailing_stop":
+            if not o.rate and off(o.trail): return "price is off the tick"
+            if o.stop <= 0: return "stop is on the wrong side of the market"
+        if o.tif in ("ioc", "fok") and o.kind not in ("market", "limit"): return "time in force does not fit the order"
+        if o.tif == "gtd" and o.until <= self.now: return "its time is over already"
+        if isinstance(o.bracket, tuple):
+            entry = o.limit if o.kind in ("limit", "stop_limit") else o.stop if o.kind in ("stop", "trailing_stop") else last
+            if any(x is not None and off(x) for x in o.bracket): return "price is off the tick"
+            stop, target, _ = o.bracket
+            if stop is not None and o.side * stop >= o.side * entry: return "bracket is on the wrong side of the entry"
+            if target is not None and o.side * target <= o.side * entry: return "bracket is on the wrong side of the entry"
+        if o.kind == "take_profit": o.closes = True
+        available = self.available
+        if o.money is not None:
+            if o.side * held < 0: return "a position on the other side"
+            if o.side < 0 and not self.setup.allow_short: return "short selling is off"
+            if o.money > available: o.money, o.trimmed = available, True
+            if o.money <= 0: return "no cash"
+            o.reserved = o.money
+            return ""
+        if o.quantity <= 0 or o.quantity % self.lot(o.symbol): return "quantity is no multiple of the lot"
+        if o.side < 0 and not self.setup.allow_short: o.closes = True
+        promised = sum((x.closing for x in self.own(o.strategy, o.symbol) if x is not o), Fraction(0))
+        free = max(abs(held) - promised, Fraction(0)) if o.side * held < 0 else Fraction(0)
+        if o.closes and o.quantity > free: return "nothing to sell" if o.side < 0 else "nothing to cover"
+        if o.quantity <= free: o.closes = True
+        o.closing = min(o.quantity, free)
+        if o.quantity > free:
+            if o.kind in ("limit", "stop_limit", "take_profit"): price = o.limit
+            else: price = self.price(o.symbol, last if o.kind == "market" else o.stop, o.side, self.slip + self.half)
+            reserve = self.cost(o.quantity - free, price, self.top)
+            if reserve > available: return "no cash"
+            o.reserved = reserve
+        return ""
+
+    def submit(self, o: Rest) -> Rest | None:
+        self.number += 1
+        o.number, o.trimmed = self.number, False
+        why = self.wrong(o)
+        o.accepted = self.now
+        low, high = (int(x * 1_000_000) for x in self.costs.latency_ms)
+        if not why and high: o.latency = mix(self.setup.seed, o.number, low, high)
+        self.tell("reject" if why else "order", self.now, o, why or ("trimmed to the available cash" if o.trimmed else ""))
+        if why: return None
+        self.orders.append(o)
         return o
 
-    def withdraw(self, gone: list[Rest], why: str) -> None:
-        for o in gone:
-            self.orders.remove(o)
-            self.say("cancel", self.now, o.strategy, o.symbol, o.number, reason=why)
+    def open(self, strategy: str, symbol: str, side: int, parent: int = 0) -> None:
+        seat, o = self.seats[strategy], Rest(strategy, symbol, side, parent=parent)
+        if seat.size_rule == "fixed_units": o.quantity = Fraction(seat.size_value) // self.lot(symbol) * self.lot(symbol)
+        else:
+            base = max(self.available if seat.size_rule == "all_cash" else self.equity, Decimal(0))
+            o.money = nearest(Fraction(base) * Fraction(seat.size_value) / 100, self.cent)
+        if any(self.setup.bracket): o.bracket = "rates"
+        self.submit(o)
 
-    def signal(self, strategy: str, symbol: str, x: float) -> Rest | None:
-        seat, outcome, gone, order = self.seats[strategy], "already there", [], None
-        held = self.held.get((strategy, symbol), Fraction(0))
-        buys, sells = self.resting(strategy, symbol, "buy"), self.resting(strategy, symbol, "sell")
-        free = held - sum((o.quantity for o in sells), Fraction(0))
+    def signal(self, strategy: str, symbol: str, x: float) -> None:
+        held, own = self.has(strategy, symbol), self.own(strategy, symbol)
+        shorts, direction = self.setup.allow_short, (x > 0) - (x < 0)
+        want = direction if direction > 0 or shorts else 0
+        here = (held > 0) - (held < 0)
+        closing = sum((o.closing for o in own), Fraction(0))
+        openers = [o for o in own if not o.closes]
+        closers = [o for o in own if o.closes and o.group >= 0]
+        outcome, gone, act = "already there", [], ""
         if symbol not in self.last: outcome = "no price yet"
-        elif x > 0:
-            if sells: outcome, gone = "resting order withdrawn", sells
-            elif not held and not buys: outcome, order = "ordered", "buy"
-        elif buys: outcome, gone = "resting order withdrawn", buys
-        elif free > 0: outcome, order = "ordered", "sell"
-        elif x < 0: outcome = "short selling is off"
-        self.say("signal", self.now, strategy, symbol, 0, direction="long" if x > 0 else "short" if x < 0 else "flat", outcome=outcome)
-        self.withdraw(gone, "resting order withdrawn")
-        if order == "sell": return self.submit(strategy, symbol, "sell", free, None)
-        if order == "buy" and seat.size_rule == "fixed_units":
-            lot = Fraction(self.things[symbol].lot)
-            return self.submit(strategy, symbol, "buy", Fraction(seat.size_value) // lot * lot, None)
-        if order == "buy":
-            base = max(self.cash - self.reserved, Decimal(0)) if seat.size_rule == "all_cash" else self.equity
-            return self.submit(strategy, symbol, "buy", None, nearest(Fraction(base) * Fraction(seat.size_value) / 100, self.cent))
-        return None
+        elif want and here == want:
+            if closing: outcome, gone = "resting order withdrawn", closers
+        elif want and not here:
+            if not [o for o in openers if o.side == want]: outcome, act, gone = "ordered", "open", openers
+        elif openers: outcome, gone = "resting order withdrawn", openers
+        elif abs(held) > closing: outcome, act = "ordered", "close"
+        elif closing and shorts and closers:
+            if want:
+                if not closers[-1].then: closers[-1].then, outcome = want, "to be turned round once closed"
+            else:
+                for o in closers:
+                    if o.then: o.then, outcome = 0, "the reversal is called off"
+        if direction < 0 and not shorts and outcome == "already there": outcome = "short selling is off"
+        self.say("signal", self.now, strategy, symbol, 0, direction=("flat", "long", "short")[direction], outcome=outcome)
+        for o in gone: self.end(o, "cancel", "resting order withdrawn", self.now)
+        if act == "open": self.open(strategy, symbol, want)
+        if act == "close": self.submit(Rest(strategy, symbol, -here, abs(held) - closing, closes=True, then=want))
+
+    def request(self, kind: str, strategy: str, symbol: str, number: int, terms: dict[str, Any]) -> None:
+        found = [o for o in self.rests() if o.number == number and (kind == "cancel" or o.symbol == symbol)]
+        why = ""
+        if not found: why = "no such order"
+        elif found[0].strategy != strategy: why = "the order belongs to another strategy"
+        elif kind == "cancel": return self.end(found[0], "cancel", "by request", self.now)
+        else:
+            o = found[0]
+            new = replace(o)
+            if terms.get("quantity"): new.quantity = terms["quantity"]
+            if terms.get("limit") and o.kind in ("limit", "stop_limit", "take_profit"): new.limit = terms["limit"]
+            if terms.get("stop") and o.kind in ("stop", "stop_limit") and not o.triggered: new.stop = terms["stop"]
+            if new == o: why = "nothing to change"
+            elif o.money is not None and terms.get("quantity"): why = "quantity is no multiple of the lot"
+            else:
+                o.alive = False
+                why = self.wrong(new)
+                o.alive = True
+            if not why:
+                if o.group < 0: new.closing = Fraction(0)
+                self.orders[[x is o for x in self.orders].index(True)] = new
+                return self.tell("modify", self.now, new, "by request")
+        self.say("reject", self.now, strategy, symbol, number, reason=why)
 
     # ------------------------------------------------------------ the two halves of a bar
-    def bar(self, row: int, start: int, end: int, opens: dict[str, Fraction], closes: dict[str, Fraction], actions: list[tuple]) -> None:
-        self.row = row
+    def split(self, symbol: str, up: int, down: int, time: int) -> None:
+        lot = self.lot(symbol)
+        for seat in self.setup.seats:
+            key = seat.strategy_id, symbol
+            held = self.has(*key)
+            if not held: continue
+            sign = 1 if held > 0 else -1
+            new = abs(held) * up / down // lot * lot
+            paid = sign * nearest((abs(held) * up / down - new) * self.last[symbol] * down / up, self.cent)
+            self.held[key] = sign * new
+            self.say("split", time, *key, 0, numerator=up, denominator=down, quantity_before=plain(held), quantity_after=plain(sign * new),
+                     cash=self.money(paid))
+            self.cash += paid
+        step = self.tick(symbol) or Fraction(self.fine(symbol))
+        for o in [x for x in self.rests() if x.symbol == symbol]:
+            had, o.quantity, o.closing = o.quantity, o.quantity * up / down // lot * lot, o.closing * up / down // lot * lot
+            def restated(x: Fraction | None) -> Fraction | None: return None if x is None else max(nearest(x * down / up, step), step)
+            o.limit, o.stop, o.trail, o.best = map(restated, (o.limit, o.stop, o.trail, o.best))
+            if isinstance(o.bracket, tuple): o.bracket = tuple(map(restated, o.bracket))
+            if had and not o.quantity: self.end(o, "cancel", "less than one lot", time)
+            elif o.quantity or o.kind != "market": self.tell("modify", time, o, "a split")
+        if symbol in self.last:
+            self.last[symbol] = Fraction(nearest(self.last[symbol] * down / up, self.fine(symbol)))
+            if symbol in self.pledges: self.pledge(symbol, self.last[symbol])
+
+    def bar(self, row: int, start: int, end: int, prices: dict[str, tuple[Fraction, Fraction, Fraction, Fraction]], actions: list[tuple],
+            volumes: dict[str, Fraction], day: int, ends_day: bool, quotes: dict[str, list[tuple[int, Fraction, Fraction]]]) -> None:
+        self.row, self.now, self.taken = row, start, {}
+        if self.day and day > self.day:
+            rate = Fraction(self.setup.borrow_rate)
+            for seat in self.setup.seats if rate and self.setup.allow_short else ():
+                for symbol in self.things:
+                    held = self.has(seat.strategy_id, symbol)
+                    if held >= 0: continue
+                    fee = nearest(Fraction(self.amount(-held, self.last[symbol])) * rate * (day - self.day) / 365, self.cent)
+                    self.cash -= fee
+                    self.say("borrow", start, seat.strategy_id, symbol, 0, days=day - self.day, quantity=plain(held), cash=self.money(-fee))
+        self.day = day
         for symbol, kind, up, down, per_share in actions:
-            for seat in self.setup.seats:
-                key = seat.strategy_id, symbol
-                held = self.held.get(key, Fraction(0))
-                if not held: continue
-                if kind == "dividend":
-                    paid = nearest(held * Fraction(per_share), self.cent)
-                    self.say("dividend", start, *key, 0, per_share=plain(per_share), quantity=plain(held), cash=self.money(paid))
-                else:
-                    lot = Fraction(self.things[symbol].lot)
-                    new = held * up / down // lot * lot
-                    paid = nearest((held * up / down - new) * self.last[symbol] * down / up, self.cent)
-                    self.held[key] = new
-                    self.say("split", start, *key, 0, numerator=up, denominator=down, quantity_before=plain(held), quantity_after=plain(new),
-                             cash=self.money(paid))
-                self.cash += paid
             if kind == "split":
-                lot = Fraction(self.things[symbol].lot)
-                for o in self.orders:
-                    if o.symbol == symbol and o.quantity: o.quantity = o.quantity * up / down // lot * lot
-                if symbol in self.last:
-                    fine = Decimal(1).scaleb(-self.setup.price_scale(self.things[symbol]))
-                    self.last[symbol] = Fraction(nearest(self.last[symbol] * down / up, fine))
-        for o in list(self.orders):
-            market = closes if self.at_close else opens
-            if o.symbol in market and start >= o.accepted: self.fill(o, market[o.symbol], end if self.at_close else start)
-        for symbol, close in closes.items():
-            self.last[symbol], self.opened[symbol] = close, (row, start, opens[symbol])
+                self.split(symbol, up, down, start)
+                continue
+            for seat in self.setup.seats:
+                held = self.has(seat.strategy_id, symbol)
+                if not held: continue
+                paid = nearest(held * Fraction(per_share), self.cent)
+                self.say("dividend", start, seat.strategy_id, symbol, 0, per_share=plain(per_share), quantity=plain(held), cash=self.money(paid))
+                self.cash += paid
+        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start // 1000)
+        if (when.year, when.month) != self.month: self.month, self.traded = (when.year, when.month), Decimal(0)
+        self.meet(row, start, end, prices, volumes, day, ends_day, quotes)
+        self.orders = self.rests()
+        for symbol, (open_, _, _, close) in prices.items(): self.last[symbol], self.opened[symbol] = close, (row, start, open_)
         self.equity, self.now = self.worth(), end
         self.curve.append(self.equity)
 
+    def meet(self, row: int, start: int, end: int, prices: dict, volumes: dict, day: int, ends_day: bool, quotes: dict) -> None:
+        both = self.slip + self.half
+
+        def execute(o: Rest, base: Fraction, slip: Fraction, time: int, maker: bool = False, inside: bool = False) -> None:
+            if not self.costs.participation: return self.fill(o, base, slip, time, None, maker, inside)
+            lot = self.lot(o.symbol)
+            room = volumes[o.symbol] * Fraction(self.costs.participation) // lot * lot - self.taken.get(o.symbol, Fraction(0))
+            if room <= 0: return
+            before = o.done
+            self.fill(o, base, slip, time, room, maker, inside)
+            self.taken[o.symbol] = self.taken.get(o.symbol, Fraction(0)) + o.done - before
+
+        def waits_for_stop(o: Rest) -> bool: return o.kind in ("stop", "trailing_stop") or (o.kind == "stop_limit" and not o.triggered)
+
+        i = 0
+        while i < len(self.orders): # the open
+            o = self.orders[i]
+            i += 1
+            if not o.alive or o.symbol not in prices or start < o.accepted or (o.kind == "market" and self.at_close): continue
+            if o.tif == "gtd" and start >= o.until:
+                self.end(o, "expire", "its date has come", start)
+                continue
+            if o.tif == "day":
+                if o.day is None: o.day = day
+                elif day > o.day:
+                    self.end(o, "expire", "the session ended", start)
+                    continue
+            opened, when, slip = prices[o.symbol][0], start, both
+            base = opened
+            if quotes:
+                when = max(start, o.accepted + o.latency)
+                seen = [q for q in quotes.get(o.symbol, []) if q[0] <= when]
+                if seen: base, slip = seen[-1][2 if o.side > 0 else 1], self.slip
+                else: when = start
+            met = o.kind == "market"
+            if waits_for_stop(o):
+                met = o.side * opened >= o.side * o.stop
+                if met and o.kind == "stop_limit":
+                    o.triggered = True
+                    self.say("trigger", start, o.strategy, o.symbol, o.number, price=o.stop)
+            if o.kind in ("limit", "take_profit") or o.triggered: met = o.side * base <= o.side * o.limit
+            if met: execute(o, base, slip, when)
+            if o.alive and o.tif in ("ioc", "fok"):
+                self.end(o, "cancel", "not filled at once" if o.tif == "ioc" else "not filled whole at once", when)
+        for late in (False, True): # the range: stops, then limits; then those that came to life in it
+            for stops in (True, False):
+                i = 0
+                while i < len(self.orders):
+                    o = self.orders[i]
+                    i += 1
+                    if not o.alive or o.kind == "market" or o.symbol not in prices or (o.born == row) != late: continue
+                    if (not late and start < o.accepted) or waits_for_stop(o) != stops: continue
+                    _, high, low, close = prices[o.symbol]
+                    if late and not o.view: high = low = close
+                    if stops:
+                        if o.side * (high if o.side > 0 else low) < o.side * o.stop: continue
+                        base = o.stop
+                        if o.kind == "stop_limit":
+                            o.triggered, o.skip = True, row
+                            self.say("trigger", end, o.strategy, o.symbol, o.number, price=o.stop)
+                            if o.side * o.stop > o.side * o.limit:
+                                if o.side * close > o.side * o.limit: continue
+                                base = o.limit
+                    else:
+                        if o.skip == row or o.side * (low if o.side > 0 else high) > o.side * o.limit: continue
+                        base = o.limit
+                    execute(o, base, both, end, o.kind in ("limit", "take_profit", "stop_limit"), True)
+        i = 0
+        while self.at_close and i < len(self.orders):
+            o = self.orders[i]
+            i += 1
+            if o.alive and o.kind == "market" and o.symbol in prices and start >= o.accepted:
+                self.now = end
+                execute(o, prices[o.symbol][3], both, end)
+        for o in self.rests():
+            if o.symbol not in prices or (start < o.accepted and o.born != row): continue
+            _, high, low, close = prices[o.symbol]
+            if o.kind == "trailing_stop":
+                best = close if o.born == row else low if o.side > 0 else high
+                if o.side * best < o.side * o.best:
+                    o.best, level = best, self.level(o.symbol, o.side, best, o.trail, o.rate)
+                    if o.side * level < o.side * o.stop: o.stop = level
+            if o.tif == "day" and ends_day and o.day is not None: self.end(o, "expire", "the session ended", end)
+
     def accept(self, intents: list[tuple]) -> None:
-        filled = False
+        filled = self.fills
         for kind, strategy, symbol, x in intents:
-            o = None
-            if kind == "signal": o = self.signal(strategy, symbol, x)
-            elif kind == "cancel":
-                gone = [r for r in self.orders if r.number == x]
-                if gone: self.withdraw(gone, "by request")
-                else: self.say("reject", self.now, strategy, symbol, x, reason="no such order")
+            before = len(self.orders)
+            if kind == "signal": self.signal(strategy, symbol, x)
+            elif kind in ("cancel", "modify"): self.request(kind, strategy, symbol, x["number"], x)
             elif kind == "finalize":
-                rests = [r for r in self.orders if (r.strategy, r.symbol) == (strategy, symbol)]
-                held = self.held.get((strategy, symbol), Fraction(0))
-                if not rests and held: rests = [self.submit(strategy, symbol, "sell", held, None)]
-                for r in rests:
-                    row, start, opened = self.opened[symbol]
-                    self.fill(r, *((opened, start) if row == self.row else (self.last[symbol], self.now)))
-                filled = True
-            elif symbol not in self.last:
-                self.number += 1
-                self.say("reject", self.now, strategy, symbol, self.number, reason="no price yet")
-            else: o = self.submit(strategy, symbol, "buy" if x >= 0 else "sell", abs(x), None)
-            if o and self.at_close and self.opened[symbol][0] == self.row:
-                self.fill(o, self.last[symbol], self.now)
-                filled = True
-        if filled:
+                row, start, opened = self.opened.get(symbol, (None, 0, Fraction(0)))
+                at = (opened, start) if row == self.row else (self.last.get(symbol), self.now)
+                for o in self.own(strategy, symbol):
+                    if o.kind != "market": self.end(o, "cancel", "closed at the end", self.now)
+                mine = self.own(strategy, symbol)
+                held = self.has(strategy, symbol)
+                if not mine and held: mine = [self.submit(Rest(strategy, symbol, -1 if held > 0 else 1, abs(held), closes=True))]
+                while mine:
+                    for o in mine:
+                        if o.kind == "market": self.fill(o, at[0], self.slip + self.half, at[1])
+                        else: self.end(o, "cancel", "closed at the end", self.now)
+                    mine = self.own(strategy, symbol)
+                continue
+            else: self.submit(Rest(strategy, symbol, **x))
+            i = before
+            while self.at_close and i < len(self.orders): # what is new meets the close
+                o = self.orders[i]
+                i += 1
+                if not o.alive or o.group < 0 or self.opened[o.symbol][0] != self.row: continue
+                last = self.last[o.symbol]
+                if o.kind == "market" or (o.kind in ("limit", "take_profit") and o.side * last <= o.side * o.limit):
+                    self.fill(o, last, self.slip + self.half, self.now)
+                if o.alive and o.tif in ("ioc", "fok"):
+                    self.end(o, "cancel", "not filled at once" if o.tif == "ioc" else "not filled whole at once", self.now)
+        self.orders = self.rests()
+        if self.fills > filled:
             self.equity = self.worth()
             self.curve[-1] = self.equity

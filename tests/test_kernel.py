@@ -9,60 +9,113 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import Reference
 
-from firebot.engine import (
+from firebot.engine import Account, Seat, Setup, backtest, finalize_intents, make_window, one_bar, signal_intents, stepwise, to_events
+from firebot.feed import make_panel
+from firebot.fills import PROFILES, Costs, get_profile
+from firebot.models import ActionKind, Bars, CorporateAction, Instrument, MoneyError, OrderError, Quotes, session_open, to_ns
+from firebot.money import LIMIT, to_int
+from firebot.orders import (
     CANCEL,
+    E_BORROW,
     E_DIVIDEND,
     E_FILL,
     E_SPLIT,
+    I_B_STOP,
+    I_B_TARGET,
+    I_B_TRAIL,
+    I_CLOSES,
     I_CONFIDENCE,
+    I_GROUP,
     I_KIND,
+    I_LIMIT,
+    I_NOTIONAL,
+    I_ORDER,
     I_QUANTITY,
+    I_RATE,
     I_ROW,
     I_SIDE,
+    I_STOP,
     I_STRATEGY,
     I_SYMBOL,
+    I_TIF,
+    I_TRAIL,
+    I_TYPE,
+    I_UNTIL,
     INTENT_COLUMNS,
+    MODIFY,
     ORDER,
+    PLEDGED,
     SIGNAL,
+    TIFS,
+    TYPES,
     V_AMOUNT,
     V_FEE,
     V_KIND,
     V_SIDE,
-    Account,
-    Seat,
-    Setup,
-    Window,
-    backtest,
-    finalize_intents,
-    make_window,
-    signal_intents,
-    stepwise,
-    to_events,
 )
-from firebot.feed import make_panel
-from firebot.fills import PROFILES, get_profile
-from firebot.models import ActionKind, Bars, CorporateAction, Instrument, MoneyError, OrderError, session_open, to_ns
-from firebot.money import LIMIT, to_int
 
 DAYS = [d for d in (date(2024, 1, 2) + timedelta(days=i) for i in range(180)) if d.weekday() < 5]
 
 
+MENU = (None, None, None, Costs(spread_bps=Decimal(7), participation=Decimal("0.05"), latency_ms=(Decimal(20), Decimal(900))),
+        Costs(per_share=Decimal("0.01"), minimum=Decimal(2), maximum=Decimal("0.005"), fixed=Decimal("0.35")),
+        Costs(tiers=((Decimal(0), Decimal("0.003")), (Decimal(5000), Decimal("0.002")), (Decimal(90000), Decimal(0)))),
+        Costs(tiers=((Decimal(0), Decimal(0)), (Decimal(700), Decimal("0.002"))), tier_by="size"),
+        Costs(relative=Decimal("0.002"), maker=Decimal("0.0005"), slippage_bps=Decimal(3)))
+
+
+def an_order(rng: np.random.Generator, level: float, thing: Instrument, end: int) -> dict:
+    "The terms of an order near `level`; now and then impossible ones."
+    tick, terms = Fraction(thing.tick), {}
+    def price(spread: float = 0.06) -> Fraction:
+        return Fraction(max(1, round(level * (1 + rng.uniform(-spread, spread)) / float(tick)))) * tick + (tick / 2 if rng.random() < 0.02 else 0)
+    terms["side"] = int(rng.choice([1, -1]))
+    terms["kind"] = str(rng.choice(["market", "limit", "limit", "stop", "stop_limit", "take_profit", "trailing_stop"]))
+    terms["tif"] = str(rng.choice(["gtc", "gtc", "gtc", "day", "ioc", "fok", "gtd"]))
+    if terms["tif"] == "gtd": terms["until"] = end + int(rng.integers(-1, 6)) * 86_400_000_000_000
+    if rng.random() < 0.15: terms["money"] = Decimal(int(rng.choice([0, 100, 5000, 60_000])))
+    else: terms["quantity"] = Fraction(thing.lot) * int(rng.choice([0, 1, 7, 10, 100, 1000, 123_000]))
+    if terms.get("money") == 0: del terms["money"]
+    if terms["kind"] in ("limit", "stop_limit", "take_profit"): terms["limit"] = price()
+    if terms["kind"] in ("stop", "stop_limit"): terms["stop"] = price()
+    if terms["kind"] == "trailing_stop":
+        if rng.random() < 0.5: terms["trail"] = price(0) * int(rng.integers(1, 8)) // 100 // tick * tick or tick
+        else: terms["rate"] = Fraction(int(rng.integers(1, 80)), 1000)
+    if rng.random() < 0.3: terms["group"] = int(rng.integers(1, 4))
+    if rng.random() < 0.1: terms["closes"] = True
+    if rng.random() < 0.35:
+        stop, target, trail = (price() if rng.random() < p else None for p in (0.7, 0.7, 0.0))
+        if rng.random() < 0.3: trail = tick * int(rng.integers(1, 30))
+        if stop or target or trail: terms["bracket"] = (stop, target, trail)
+    return terms
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> tuple:
-    "Bars of some symbols with gaps, corporate actions, strategies with sizing rules, and intents of every kind."
+    "Bars of some symbols with gaps, corporate actions, quotes, strategies with sizing rules, and intents of every kind."
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows, count, strategies = draw(st.integers(2, 25)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    things, bars, actions = [], [], []
+    things, bars, actions, levels, quotes = [], [], [], [], {}
+    quoted = draw(st.booleans()) and draw(st.booleans())
     for j in range(count):
         lot = draw(st.sampled_from(["1", "0.001", "10"]))
         tick = draw(st.sampled_from(["0.01", "0.05", "0.0001"]))
         things.append(Instrument(f"S{j}", tick=Decimal(tick), lot=Decimal(lot)))
         there = np.sort(rng.choice(rows, size=rng.integers(1, rows + 1), replace=False)) if draw(st.booleans()) else np.arange(rows)
         level = 10.0 ** rng.uniform(0, 3)
-        path = np.round(level * np.exp(np.cumsum(rng.normal(0, 0.05, (rows, 2)), axis=0)) / float(tick)) * float(tick) + float(tick)
+        step = float(tick)
+        path = np.round(level * np.exp(np.cumsum(rng.normal(0, 0.03, (rows, 2)), axis=0)) / step) * step + step
         o, c = path[there, 0], path[there, 1]
+        wide = np.round(level * np.abs(rng.normal(0, 0.02, (2, len(there)))) / step) * step
         starts = np.array([to_ns(session_open(DAYS[t])) for t in there])
-        bars.append(Bars(f"S{j}", "1d", starts, o, np.maximum(o, c), np.minimum(o, c), c, np.ones(len(there))))
+        bars.append(Bars(f"S{j}", "1d", starts, o, np.maximum(o, c) + wide[0], np.maximum(np.minimum(o, c) - wide[1], step), c,
+                         rng.choice([0.0, 40.0, 900.0, 7000.5, 1e6], len(there))))
+        levels.append(dict(zip(there.tolist(), c)))
+        if quoted and rng.random() < 0.7:
+            when = np.sort(rng.choice(starts, 3 * len(starts)) + rng.integers(-50, 1200, 3 * len(starts)) * 1_000_000)
+            bid = np.repeat(o, 3)[:len(when)]
+            columns = [np.round(bid / step) * step] * 4 + [bid] + [np.round(bid * 1.001 / step) * step + step] * 4 + [bid]
+            quotes[f"S{j}"] = Quotes(f"S{j}", "tick", when, *columns)
         for _ in range(draw(st.integers(0, 2))):
             day = DAYS[int(rng.integers(0, rows))]
             ratio = map(int, rng.choice([1, 2, 3, 5, 7, 20, 1000], 2))
@@ -70,48 +123,72 @@ def scenarios(draw: st.DrawFn) -> tuple:
             else: actions.append(CorporateAction(f"S{j}", day, ActionKind.DIVIDEND, amount=Decimal(int(rng.integers(1, 300))) / 100))
     rule = st.sampled_from(["all_cash", "percent_of_equity", "fixed_units"])
     seats = tuple(Seat(f"K{k}", r := draw(rule), Decimal(draw(st.integers(1, 100 if r != "fixed_units" else 500)))) for k in range(strategies))
+    own = {} if draw(st.booleans()) else dict(
+        slippage_bps=Decimal(draw(st.sampled_from(["0", "5", "0.5", "120"]))), fixed=Decimal(draw(st.sampled_from(["0", "1", "4.95"]))),
+        per_share=Decimal(draw(st.sampled_from(["0", "0.005"]))), relative=Decimal(draw(st.sampled_from(["0", "0.001"]))))
+    share = st.sampled_from(["0", "0", "0.01", "0.04"]).map(Decimal)
     setup = Setup(seats, tuple(things), Decimal(draw(st.sampled_from(["100000", "500.07", "12345678.90"]))),
-                  profile=get_profile(draw(st.sampled_from(sorted(PROFILES)))), slippage_bps=Decimal(draw(st.sampled_from(["0", "5", "0.5", "120"]))),
-                  fixed=Decimal(draw(st.sampled_from(["0", "1", "4.95"]))), per_share=Decimal(draw(st.sampled_from(["0", "0.005"]))),
-                  relative=Decimal(draw(st.sampled_from(["0", "0.001"]))))
-    intents = []
+                  profile=get_profile(draw(st.sampled_from(sorted(PROFILES)))), costs=MENU[draw(st.integers(0, len(MENU) - 1))], **own,
+                  allow_short=draw(st.booleans()), borrow_rate=Decimal(draw(st.sampled_from(["0", "0.03", "0.4"]))), stop_loss=draw(share),
+                  take_profit=draw(share), trailing_stop=draw(share), seed=draw(st.integers(0, 9)))
+    intents, talk = [], draw(st.sampled_from([0.0, 0.25, 0.45]))
     for t in range(rows):
         for k in range(strategies):
             for s in range(count):
                 what = rng.random()
+                level = levels[s].get(t, next(iter(levels[s].values())))
+                end = to_ns(session_open(DAYS[t])) + 23_400_000_000_000
                 if what < 0.45: intents.append((t, "signal", k, s, float(rng.choice([1.0, 0.5, 0.0, 0.0, -1.0]))))
-                elif what < 0.60: intents.append((t, "order", k, s, int(rng.choice([1, -1]) * rng.choice([0, 1, 7, 10, 1000, 123_000]))))
-                elif what < 0.68: intents.append((t, "cancel", k, s, int(rng.integers(1, 12))))
-    return rows, things, bars, actions, setup, intents
+                elif what < 0.45 + talk: intents.append((t, "order", k, s, an_order(rng, level, things[s], end)))
+                elif what < 0.45 + 1.3 * talk: intents.append((t, "cancel", k, s, dict(number=int(rng.integers(1, 12)))))
+                elif what < 0.45 + 1.7 * talk:
+                    tick = Fraction(things[s].tick)
+                    near = Fraction(max(1, round(level * (1 + rng.uniform(-0.05, 0.05)) / float(tick)))) * tick
+                    x = dict(number=int(rng.integers(1, 20)))
+                    if rng.random() < 0.6: x["quantity"] = Fraction(things[s].lot) * int(rng.choice([1, 7, 50]))
+                    if rng.random() < 0.5: x["limit"] = near
+                    if rng.random() < 0.5: x["stop"] = near
+                    intents.append((t, "modify", k, s, x))
+    return rows, things, bars, actions, setup, intents, quotes
 
 
 def as_rows(intents: list[tuple], setup: Setup) -> np.ndarray:
     out = np.zeros((len(intents), INTENT_COLUMNS), np.int64)
     for i, (t, kind, k, s, x) in enumerate(intents):
+        thing = setup.instruments[s]
+        p, q = 10 ** setup.price_scale(thing), 10 ** setup.quantity_scale(thing)
         out[i, [I_ROW, I_STRATEGY, I_SYMBOL]] = t, k, s
-        out[i, I_KIND] = {"signal": SIGNAL, "order": ORDER, "cancel": CANCEL}[kind]
-        if kind == "signal": out[i, [I_SIDE, I_CONFIDENCE]] = np.sign(x), round(abs(x) * 1e9)
-        elif kind == "cancel": out[i, I_QUANTITY] = x
-        else: out[i, [I_SIDE, I_QUANTITY]] = 1 if x >= 0 else -1, abs(x)
+        out[i, I_KIND] = dict(signal=SIGNAL, order=ORDER, cancel=CANCEL, modify=MODIFY)[kind]
+        if kind == "signal":
+            out[i, [I_SIDE, I_CONFIDENCE]] = np.sign(x), round(abs(x) * 1e9)
+            continue
+        out[i, I_ORDER], out[i, I_SIDE], out[i, I_QUANTITY] = x.get("number", 0), x.get("side", 0), int(x.get("quantity", 0) * q)
+        out[i, I_NOTIONAL] = int(x["money"].scaleb(setup.cash_scale)) if "money" in x else 0
+        out[i, [I_TYPE, I_TIF]] = TYPES.index(x.get("kind", "market")), TIFS.index(x.get("tif", "gtc"))
+        for column, key in ((I_LIMIT, "limit"), (I_STOP, "stop"), (I_TRAIL, "trail")): out[i, column] = int(x.get(key, 0) * p)
+        out[i, [I_RATE, I_UNTIL, I_GROUP, I_CLOSES]] = int(x.get("rate", 0) * 10**8), x.get("until", 0), x.get("group", 0), x.get("closes", False)
+        for column, y in zip((I_B_STOP, I_B_TARGET, I_B_TRAIL), x.get("bracket", (None,) * 3)): out[i, column] = int((y or 0) * p)
     return out
 
 
 def reference(scenario: tuple) -> Reference:
-    _, things, bars, actions, setup, intents = scenario
+    _, things, bars, actions, setup, intents, quotes = scenario
     panel = make_panel(bars, things, actions)
+    window, _ = make_window(panel, setup, whole=True)
     ref = Reference(setup)
     a = panel.actions
+    def exact(x: float) -> Fraction: return Fraction(str(round(x, 8)))
+    seen = {s: list(zip(q.timestamp.tolist(), map(exact, q.bid_open), map(exact, q.ask_open))) for s, q in quotes.items()}
     for t in range(len(panel)):
-        def seen(x: np.ndarray, t: int = t) -> dict[str, Fraction]:
-            return {i.symbol: Fraction(str(round(x[t, s], 8))) for s, i in enumerate(things) if not np.isnan(x[t, s])}
+        here = [s for s in range(len(things)) if not np.isnan(panel.close[t, s])]
+        prices = {things[s].symbol: tuple(exact(x[t, s]) for x in (panel.open, panel.high, panel.low, panel.close)) for s in here}
+        volumes = {things[s].symbol: Fraction(panel.volume[t, s]) // Fraction(things[s].lot) * Fraction(things[s].lot) for s in here}
         todays = [(things[int(a.symbol[j])].symbol, ["split", "dividend"][int(a.kind[j])], int(a.numerator[j]), int(a.denominator[j]), a.amount[j])
                   for j in range(len(a.row)) if a.row[j] == t]
-        ref.bar(t, int(panel.start[t]), int(panel.end[t]), seen(panel.open), seen(panel.close), todays)
+        ref.bar(t, int(panel.start[t]), int(panel.end[t]), prices, todays, volumes, int(window.day[t]), bool(window.closes[t]), seen)
         wanted = []
         for row, kind, k, s, x in intents:
-            if row != t: continue
-            scale = Decimal(1).scaleb(-setup.quantity_scale(things[s]))
-            wanted.append((kind, setup.seats[k].strategy_id, things[s].symbol, Fraction(scale) * x if kind == "order" else x))
+            if row == t: wanted.append((kind, setup.seats[k].strategy_id, things[s].symbol, dict(x) if kind != "signal" else x))
         ref.accept(wanted)
     if setup.profile.finalize:
         ref.accept([("finalize", seat.strategy_id, i.symbol, 0) for seat in setup.seats for i in setup.instruments])
@@ -119,10 +196,10 @@ def reference(scenario: tuple) -> Reference:
 
 
 def run(scenario: tuple) -> Account:
-    _, things, bars, actions, setup, intents = scenario
+    _, things, bars, actions, setup, intents, quotes = scenario
     panel = make_panel(bars, things, actions)
     intents = [it for it in intents if it[0] < len(panel)]
-    window, acts = make_window(panel, setup)
+    window, acts = make_window(panel, setup, True, quotes)
     account = Account(setup, len(panel))
     account.walk(window, acts, np.concatenate([as_rows(intents, setup), finalize_intents(setup, len(panel) - 1)]), 0, len(panel))
     return account
@@ -135,14 +212,16 @@ def agree(scenario: tuple) -> None:
     for event, (kind, time, row, strategy, symbol, order, data) in zip(got, ref.events):
         assert (event.kind, to_ns(event.timestamp), event.bar) == (kind, time // 1000 * 1000, row), event
         assert (event.strategy_id, event.symbol, event.order_id) == (strategy, symbol, order), event
+        data |= data.pop("PRICES", {})
         for key, value in data.items():
-            if key == "price": assert Fraction(event.data["price"]) == value
-            else: assert event.data[key] == value, (event, key, value)
+            if isinstance(value, Fraction): assert Fraction(event.data[key]) == value, (event, key, value)
+            else: assert event.data.get(key) == value, (event, key, value)
     assert len(got) == len(ref.events)
     scale = setup.cash_scale
     assert account.equity[:, 0].tolist() == [to_int(e, scale) for e in ref.curve]
     assert int(account.state.cash[0]) == to_int(ref.cash, scale)
     assert int(account.state.reserved[0]) == to_int(ref.reserved, scale)
+    assert int(account.state.available[0]) == to_int(ref.available, scale)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -159,24 +238,26 @@ def test_the_kernel_agrees_with_its_slow_double_at_length(scenario: tuple) -> No
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios())
 def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tuple) -> None:
-    _, things, bars, actions, setup, intents = scenario
+    _, things, bars, actions, setup, intents, quotes = scenario
     panel, whole = make_panel(bars, things, actions), run(scenario)
-    window, acts = make_window(panel, setup)
+    window, acts = make_window(panel, setup, True, quotes)
     rows = as_rows([it for it in intents if it[0] < len(panel)], setup)
     single = Account(setup, len(panel))
     for t in range(len(panel)):
-        one = Window(t, *(x[t:t + 1] for x in window[1:]))
+        one = one_bar(window, t)
         # the intents of the last bar come with the next one, or on their own
         single.walk(one, acts, rows[rows[:, I_ROW] == t - 1], t, t + 1) if t % 2 else single.walk(one, acts, rows[:0], t, t + 1)
         if t % 2 == 1 or t == len(panel) - 1: single.walk(one, acts, rows[rows[:, I_ROW] == t], t + 1, t + 1)
     single.walk(one, acts, finalize_intents(setup, len(panel) - 1), len(panel), len(panel))
     assert np.array_equal(single.events, whole.events) and np.array_equal(single.equity, whole.equity)
     e = whole.events
-    trades, paid = e[e[:, V_KIND] == E_FILL], e[(e[:, V_KIND] == E_SPLIT) | (e[:, V_KIND] == E_DIVIDEND)]
+    trades, paid = e[e[:, V_KIND] == E_FILL], e[np.isin(e[:, V_KIND], (E_SPLIT, E_DIVIDEND, E_BORROW))]
     flows = (-trades[:, V_SIDE] * trades[:, V_AMOUNT] - trades[:, V_FEE]).sum() + paid[:, V_AMOUNT].sum()
     assert int(whole.state.cash[0]) == to_int(setup.cash, setup.cash_scale) + int(flows)
+    assert (whole.state.reserved >= 0).all()
+    if setup.allow_short: return
     assert int(whole.state.cash[0]) >= 0, "there is no leverage"
-    assert (whole.state.held >= 0).all() and (whole.state.reserved >= 0).all()
+    assert (whole.state.held >= 0).all() and (whole.state.money[:, PLEDGED] == 0).all()
 
 
 def tiny(prices: list[float], **setup: object) -> tuple:
