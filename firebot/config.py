@@ -6,10 +6,10 @@
 __all__ = ['KeyPath', 'Exact', 'Positive', 'Cost', 'Percent', 'Name', 'ClassName', 'Symbol', 'Currency', 'Zone', 'Label', 'Day',
            'Text', 'Parameters', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Origin', 'Document', 'read_yaml', 'redact',
            'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig', 'AssetConfig', 'PortfolioConfig',
-           'TierConfig', 'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'RiskConfig', 'RunConfig',
-           'InstrumentConfig', 'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'SweepConfig', 'EnsembleConfig',
-           'TaxConfig', 'Config', 'Problem', 'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks',
-           'dump_config', 'unsupported', 'workspace', 'Settings', 'settings']
+           'TierConfig', 'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'StrategyRiskConfig', 'RiskConfig',
+           'RunConfig', 'InstrumentConfig', 'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'SweepConfig',
+           'EnsembleConfig', 'TaxConfig', 'Config', 'Problem', 'unset', 'placed', 'refusal', 'load_config',
+           'config_from_blocks', 'dump_config', 'unsupported', 'workspace', 'Settings', 'settings']
 
 # %% ../nbs/01_config.ipynb #imports
 import configparser
@@ -386,12 +386,26 @@ class SizingConfig(Block):
     value: Positive | None = None # Percent (left out: an equal part for each strategy and symbol), or units
     fractional: bool = False # Whole units only
 
-class RiskConfig(Block):
-    "Limits, in percent of equity"
+class StrategyRiskConfig(Block):
+    "Limits of one strategy, instead of those for all; in percent of equity"
     max_position_size_pct: Percent | None = None
-    max_drawdown_pct: Percent | None = None
     max_daily_loss_pct: Percent | None = None
-    auto_disable_on_breach: bool = False
+    max_drawdown_pct: Percent | None = None
+
+class RiskConfig(Block):
+    "Limits, in percent of equity; the page on risk says what each one bounds"
+    max_position_size_pct: Percent | None = None # One strategy in one symbol
+    max_concentration_pct: Percent | None = None # One symbol
+    max_sector_exposure_pct: Positive | None = None # One sector, long and short added
+    max_gross_exposure_pct: Positive | None = None # Everything, long and short added
+    max_net_exposure_pct: Positive | None = None # Long less short
+    max_loss_per_trade_pct: Percent | None = None # Distance to the stop times quantity
+    max_drawdown_pct: Percent | None = None # From the high-water mark
+    max_daily_loss_pct: Percent | None = None # From the close of the day before
+    strategies: dict[Name, StrategyRiskConfig] = {} # Own limits, by strategy name
+    on_limit: Annotated[str, _one_of("trim", "reject")] = "trim" # What happens to an order beyond a limit
+    auto_disable_on_breach: bool = False # A loss beyond its limit stops the strategy until a person arms it
+    on_breach: Annotated[str, _one_of("flatten", "hold")] = "flatten" # What a stopped strategy does with its positions
 
 # %% ../nbs/01_config.ipynb #run
 class RunConfig(Block):
@@ -445,9 +459,14 @@ class SweepConfig(Block):
 
 # %% ../nbs/01_config.ipynb #ensemble-tax
 class EnsembleConfig(Block):
-    "How strategies become one signal"
-    method: Name = Field(examples=["majority"])
-    weights: dict[Name, Exact] = {} # By strategy name
+    "How strategies become one signal; the page on ensembles has the rules"
+    method: Annotated[str, _one_of("majority", "weighted", "confidence", "stacked")] = Field(examples=["majority"])
+    weights: dict[Name, Exact] = {} # By strategy name; 1 where left out
+    max_age: Annotated[int, Field(ge=0)] | None = None # Bars after which a vote is stale; never if left out
+    quorum: Annotated[int, Field(ge=1)] = 1 # Votes that a decision needs
+    horizon: Annotated[int, Field(ge=1, le=1000)] = 5 # stacked: bars over which a forecast looks
+    least: Annotated[int, Field(ge=1)] = 250 # stacked: outcomes that must be known before it speaks
+    ridge: Positive = Decimal(10) # stacked: outcomes "worth nothing" that it starts with
 
 class TaxConfig(Block):
     "How gains are taxed"
@@ -837,8 +856,7 @@ def dump_config(config: Config) -> str:
 
 # %% ../nbs/01_config.ipynb #unsupported
 NOT_YET: dict[str, dict[str, Any]] = {
-    "refuse": {"risk.max_position_size_pct": None, "risk.max_drawdown_pct": None, "risk.max_daily_loss_pct": None,
-               "risk.auto_disable_on_breach": False, "ensemble": None, "tax": None},
+    "refuse": {"tax": None},
     "warn": {"metrics.export_to": None}}
 
 def unsupported(config: Config) -> tuple[list[str], list[str]]: # Reasons to refuse the run, and warnings

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['CURRENCIES', 'Seat', 'Setup', 'make_spec', 'make_state', 'make_window', 'one_bar', 'signal_intents', 'order_intent',
-           'seat_of', 'Account', 'Result', 'finalize_intents', 'backtest', 'order_name', 'fill_name', 'plain',
-           'to_events', 'stepwise']
+           'seat_of', 'arm_intent', 'Account', 'Result', 'finalize_intents', 'backtest', 'order_name', 'fill_name',
+           'plain', 'to_events', 'stepwise']
 
 # %% ../nbs/34_engine.ipynb #imports
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from decimal import Decimal
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .config import RiskConfig
 from .feed import Panel, row_days
 from .fills import RATE, Costs, Profile, Rules, get_profile, make_rules
 from .journal import Event, plain_json
@@ -40,6 +41,7 @@ from firebot.models import (
 )
 from .money import MISSING, decimals, from_int, snap, to_int
 from firebot.orders import (
+    ARM,
     CASH,
     COUNTERS,
     DONE,
@@ -50,6 +52,7 @@ from firebot.orders import (
     E_FILL,
     E_ORDER,
     E_REJECT,
+    E_RISK,
     E_SIGNAL,
     E_SPLIT,
     E_TRIGGER,
@@ -132,6 +135,7 @@ from firebot.orders import (
     State,
     Window,
 )
+from .risk import make_limits, make_watch
 from .strategies import StreamRunner
 
 # %% ../nbs/34_engine.ipynb #setup
@@ -164,6 +168,7 @@ class Setup:
     take_profit: Decimal = Decimal(0) # ... a target
     trailing_stop: Decimal = Decimal(0) # ... a trailing stop
     seed: int = 0
+    risk: RiskConfig = RiskConfig() # Limits
 
     def __post_init__(self) -> None:
         if self.currency not in CURRENCIES: raise ConfigError(f"portfolio.currency is {self.currency!r}; known are {', '.join(CURRENCIES)}.")
@@ -186,6 +191,10 @@ class Setup:
     @property
     def bracket(self) -> tuple[Decimal, Decimal, Decimal]: return self.stop_loss, self.take_profit, self.trailing_stop
     @property
+    def watches(self) -> bool:
+        "Whether any limit looks at losses."
+        return any(r.max_daily_loss_pct or r.max_drawdown_pct for r in (self.risk, *self.risk.strategies.values()))
+    @property
     def paid(self) -> Costs:
         "The costs that apply."
         own = {c: x for c in ("slippage_bps", "fixed", "per_share", "relative") if (x := getattr(self, c)) is not None}
@@ -205,14 +214,16 @@ def make_spec(setup: Setup) -> Spec:
     seats = [(s.account, SIZE_RULES[s.size_rule], v) for s, v in zip(setup.seats, values)]
     things = [(10**(p + q - setup.cash_scale), 10**q, to_int(i.lot, q), to_int(i.tick, p) if setup.profile.snap else 0)
               for i, p, q in zip(setup.instruments, ps, qs)]
-    return Spec(np.array(seats, np.int64), np.array(things, np.int64))
+    limits = make_limits(setup.risk, [s.strategy_id for s in setup.seats], setup.instruments, 1 + max(s.account for s in setup.seats))
+    return Spec(np.array(seats, np.int64), np.array(things, np.int64), limits)
 
 def make_state(setup: Setup, orders: int = 64) -> State:
     "An account that has not traded yet."
     A, K, S = 1 + max(s.account for s in setup.seats), len(setup.seats), len(setup.instruments)
     shapes = ((A, MONEY_COLUMNS), (K, S, PLACE_COLUMNS), (A, S, POOL_COLUMNS), (S, MARKET_COLUMNS), (orders, ORDER_COLUMNS), (COUNTERS,))
-    state = State(*(np.zeros(shape, np.int64) for shape in shapes))
-    state.money[:, CASH] = state.money[:, EQUITY] = to_int(setup.cash, setup.cash_scale, "portfolio.initial_capital")
+    cash = to_int(setup.cash, setup.cash_scale, "portfolio.initial_capital")
+    state = State(*(np.zeros(shape, np.int64) for shape in shapes), make_watch(cash, A, K))
+    state.money[:, CASH] = state.money[:, EQUITY] = cash
     state.market[:, LAST], state.market[:, LAST_ROW], state.market[:, TAKEN_ROW] = MISSING, -1, -1
     state.counters[NEXT_ORDER], state.counters[NEXT_FILL], state.counters[MONTH] = 1, 1, -1
     return state
@@ -266,7 +277,7 @@ def make_window(
     a, rules, none = panel.actions, setup.rules, np.zeros((0, len(setup.instruments)), np.int64)
     amounts = np.array([to_int(d, RATE, "dividend") for d in a.amount], np.int64)
     ranged, by_volume = whole or any(rules.bracket) or rules.participation > 0 or bool(quotes), whole or rules.participation > 0
-    day, closes = _sessions(panel) if whole or (rules.borrow and rules.allow_short) else (none[:, 0], none[:, 0])
+    day, closes = _sessions(panel) if whole or (rules.borrow and rules.allow_short) or setup.watches else (none[:, 0], none[:, 0])
     return (Window(0, panel.start, panel.end, _scaled(panel.open, setup), _scaled(panel.close, setup),
                    *((_scaled(panel.high, setup), _scaled(panel.low, setup)) if ranged else (none, none)),
                    _volumes(panel, setup) if by_volume else none, day, closes, *_quotes(quotes or {}, setup)),
@@ -333,6 +344,17 @@ def seat_of(setup: Setup, strategy_id: str) -> int:
     names = [s.strategy_id for s in setup.seats]
     if strategy_id not in names: raise OrderError(f"{strategy_id!r} is no strategy of this run; it has {', '.join(names)}.")
     return names.index(strategy_id)
+
+# %% ../nbs/34_engine.ipynb #arm
+def arm_intent(
+    setup: Setup,
+    strategy_id: str,
+    row: int, # Of the last closed bar
+) -> np.ndarray: # int64 [INTENT_COLUMNS]
+    "Let a stopped strategy go on."
+    out = np.zeros(INTENT_COLUMNS, np.int64)
+    out[I_ROW], out[I_KIND], out[I_STRATEGY] = row, ARM, seat_of(setup, strategy_id)
+    return out
 
 # %% ../nbs/34_engine.ipynb #account
 class Account:
@@ -448,6 +470,13 @@ def _order_data(e: list[int], i: Instrument, setup: Setup) -> dict[str, Any]:
     return d
 
 # %% ../nbs/34_engine.ipynb #event-data
+def _risk_data(e: list[int], reason: str, cash: Callable[[int], str]) -> dict[str, Any]:
+    "What a limit said: of an order, or (without one) of what was lost."
+    if not e[V_ORDER]: action = ("stopped" if e[V_QUANTITY] else "blocked") if reason else "released"
+    else: action = "trimmed" if e[V_OTHER] else "rejected"
+    d: dict[str, Any] = dict(action=action, limit=reason, value=cash(e[V_AMOUNT]), threshold=cash(e[V_FEE]))
+    return d | dict(side=_SIDES[e[V_SIDE]], asked=cash(e[V_QUANTITY]), allowed=cash(e[V_OTHER])) if e[V_ORDER] else d
+
 _EFFECTS = {(-1, 1): "short", (1, 0): "cover"} # What a fill does that a long-only account does not know
 
 def _data(e: list[int], setup: Setup) -> dict[str, Any]:
@@ -459,6 +488,7 @@ def _data(e: list[int], setup: Setup) -> dict[str, Any]:
     kind, reason = e[V_KIND], REASONS[e[V_REASON]]
     if kind == E_SIGNAL: return dict(direction=_DIRECTIONS[e[V_SIDE]], confidence=plain(from_int(e[V_OTHER], 9)), outcome=reason)
     if kind in (E_CANCEL, E_EXPIRE): return dict(reason=reason)
+    if kind == E_RISK: return _risk_data(e, reason, cash)
     if kind == E_TRIGGER: return dict(price=price(e[V_PRICE]), reason=reason)
     if kind == E_SPLIT:
         return dict(numerator=e[V_PRICE], denominator=e[V_FEE], quantity_before=quantity(e[V_QUANTITY]),
@@ -491,7 +521,7 @@ def to_events(
     said, asked = {k: iter(signals) for k, signals in (records or {}).items()}, None
     for j, e in enumerate(rows.tolist(), seq):
         event = Event(j, from_ns(e[V_TIME]), e[V_ROW], KINDS[e[V_KIND]], setup.seats[e[V_STRATEGY]].strategy_id,
-                      "" if e[V_REASON] == NO_SYMBOL else setup.instruments[e[V_SYMBOL]].symbol, order_name(e[V_ORDER]), _data(e, setup))
+                      "" if e[V_REASON] == NO_SYMBOL or (e[V_KIND] == E_RISK and not e[V_ORDER]) else setup.instruments[e[V_SYMBOL]].symbol, order_name(e[V_ORDER]), _data(e, setup))
         if e[V_KIND] == E_SIGNAL and records is not None: event.data["metadata"] = _reasons(event, next(said[event.strategy_id], None))
         if e[V_KIND] in (E_ORDER, E_REJECT): event.data["signal"], asked = asked, None
         if e[V_KIND] == E_SIGNAL: asked = j if e[V_REASON] == ORDERED else None

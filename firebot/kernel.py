@@ -189,6 +189,28 @@ from firebot.orders import (
     emit_terms,
     on_tick,
     trail_level,
+    ARM,
+    E_RISK,
+    RISK,
+)
+from firebot.risk import (
+    S_WORTH,
+    W_ALLOWED,
+    W_ASKED,
+    W_BLOCKED,
+    W_BOUND,
+    W_CODE,
+    W_FLOW,
+    W_LOST,
+    W_MOST,
+    W_STOPPED,
+    W_TOLD,
+    W_VALUE,
+    arm,
+    check,
+    lots_for,
+    observe,
+    standing,
 )
 
 # %% ../nbs/33_kernel.ipynb #claims
@@ -296,6 +318,53 @@ def _wrong(o: np.ndarray, last: int, tick: int, now: int) -> int:
         if o[O_B_TARGET] and side * o[O_B_TARGET] <= side * entry: return BAD_BRACKET
     return NONE
 
+# %% ../nbs/33_kernel.ipynb #limited
+@compiled
+def _distance(rules: Rules, o: np.ndarray, price: int) -> int:
+    "From the price of an entry to the nearest stop that its bracket brings; 0: none."
+    out = 0
+    if o[O_BRACKET] == BY_PRICE:
+        if o[O_B_STOP]: out = abs(price - o[O_B_STOP])
+        if o[O_B_TRAIL] and (out == 0 or o[O_B_TRAIL] < out): out = o[O_B_TRAIL]
+    elif o[O_BRACKET] == BY_RATE:
+        for rate in (rules.bracket[0], rules.bracket[2]):
+            if rate and (out == 0 or muldiv(price, rate, ONE) < out): out = max(muldiv(price, rate, ONE), 1)
+    return out
+
+@compiled
+def _limited(state: State, spec: Spec, rules: Rules, o: np.ndarray, money: int, price: int) -> int:
+    "What the limits on risk leave of the `money` that order `o` opens with at `price`."
+    limits, k, s, side = spec.limits, o[O_STRATEGY], o[O_SYMBOL], o[O_SIDE]
+    a, row, said, value, own = spec.seat[k, ACCOUNT], limits.accounts + k, state.watch[len(state.watch) - 1], limits.symbols[:, S_WORTH], 0
+    if standing(state.watch, row):
+        said[W_CODE], said[W_VALUE], said[W_MOST] = standing(state.watch, row), state.watch[row, W_LOST], state.watch[row, W_BOUND]
+        said[W_ASKED], said[W_ALLOWED] = money, 0
+        return 0
+    if limits.orders == 0: return money
+    for j in range(len(value)):
+        value[j] = muldiv(state.pool[a, j, TOTAL], state.market[j, LAST], spec.thing[j, DIVISOR]) if state.pool[a, j, TOTAL] else 0
+    if state.place[k, s, HELD]: own = muldiv(state.place[k, s, HELD], state.market[s, LAST], spec.thing[s, DIVISOR])
+    for i in range(state.counters[RESTING]):
+        other = state.orders[i]
+        if other[O_ID] == 0 or spec.seat[other[O_STRATEGY], ACCOUNT] != a: continue
+        value[other[O_SYMBOL]] += other[O_SIDE] * other[O_RESERVED]
+        if other[O_STRATEGY] == k and other[O_SYMBOL] == s: own += other[O_SIDE] * other[O_RESERVED]
+    if o[O_CLOSING]:
+        closed = muldiv(o[O_CLOSING], state.market[s, LAST], spec.thing[s, DIVISOR])
+        value[s] += side * closed
+        own += side * closed
+    allowed, code, at, most = check(limits, k, s, side, money, _distance(rules, o, price), price, state.money[a, EQUITY], own, value)
+    said[W_CODE], said[W_VALUE], said[W_MOST], said[W_ASKED], said[W_ALLOWED] = code, at, most, money, allowed
+    return allowed
+
+@compiled
+def _tell_limit(state: State, spec: Spec, o: np.ndarray, events: np.ndarray, n: int) -> int:
+    "Put on record what a limit did to order `o`, if one did."
+    c, said = state.counters, state.watch[len(state.watch) - 1]
+    if said[W_CODE] == 0: return n
+    return emit(events, n, E_RISK, c[NOW], c[ROW] - 1, spec.seat[o[O_STRATEGY], ACCOUNT], o[O_STRATEGY], o[O_SYMBOL], o[O_ID], 0, o[O_SIDE],
+                said[W_ASKED], 0, said[W_VALUE], said[W_MOST], RISK + said[W_CODE], said[W_ALLOWED])
+
 # %% ../nbs/33_kernel.ipynb #check
 @compiled
 def _expected(state: State, spec: Spec, rules: Rules, o: np.ndarray) -> int:
@@ -311,6 +380,8 @@ def _check(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: bool
     k, s, side, kind = o[O_STRATEGY], o[O_SYMBOL], o[O_SIDE], o[O_TYPE]
     a, last, held = spec.seat[k, ACCOUNT], state.market[s, LAST], state.place[k, s, HELD]
     o[O_RESERVED] = o[O_CLOSING] = 0
+    limited, said = spec.limits.orders or spec.limits.losses, state.watch[len(state.watch) - 1]
+    said[W_CODE] = 0
     if last == MISSING: return NO_PRICE, NONE
     if kind != MARKET or o[O_TIF] != GTC or o[O_BRACKET] == BY_PRICE:
         if kind == TRAILING and o[O_STOP] == 0:
@@ -325,6 +396,10 @@ def _check(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: bool
         if side < 0 and rules.allow_short == 0: return SHORTS_OFF, NONE
         if o[O_NOTIONAL] > available: o[O_NOTIONAL], note = available, TRIMMED
         if o[O_NOTIONAL] <= 0: return NO_CASH, NONE
+        if limited:
+            room = _limited(state, spec, rules, o, o[O_NOTIONAL], last)
+            if room <= 0: return RISK + said[W_CODE], NONE
+            if said[W_CODE]: o[O_NOTIONAL], note = room, RISK + said[W_CODE]
         o[O_RESERVED] = o[O_NOTIONAL]
         return NONE, note
     quantity = o[O_QUANTITY]
@@ -336,6 +411,17 @@ def _check(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: bool
     o[O_CLOSING] = min(quantity, free)
     if quantity > free:
         price = _expected(state, spec, rules, o)
+        if limited and price != OVERFLOW:
+            money = muldiv(quantity - free, price, spec.thing[s, DIVISOR])
+            if money == OVERFLOW: return -1, NONE
+            room = _limited(state, spec, rules, o, money, price)
+            if said[W_CODE]:
+                quantity = free + lots_for(room, price, spec.thing[s, DIVISOR], spec.thing[s, LOT])
+                if quantity == 0: return RISK + said[W_CODE], NONE
+                o[O_QUANTITY], note = quantity, RISK + said[W_CODE]
+                if quantity == free:
+                    o[O_CLOSES] = 1
+                    return NONE, note
         reserve = OVERFLOW if price == OVERFLOW else cost(quantity - free, price, spec.thing[s, DIVISOR], spec.thing[s, UNIT], rules.fees)
         if reserve == OVERFLOW: return -1, NONE
         if reserve > available: return NO_CASH, NONE
@@ -364,6 +450,7 @@ def _submit(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: boo
     n = emit(events, n, kind, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, s, o[O_ID], 0, o[O_SIDE], o[O_QUANTITY], 0, o[O_RESERVED], 0, why if why else note,
              o[O_NOTIONAL])
     emit_terms(events, n, o)
+    n = _tell_limit(state, spec, o, events, n)
     if why: return n
     c[RESTING] += 1
     _claim(state, spec, o, 1)
@@ -469,6 +556,7 @@ def _trade(state: State, spec: Spec, rules: Rules, fees: Fees, o: np.ndarray, qu
     fee = max(fee - o[O_DONE_FEE], 0)
     before = state.place[k, s, HELD]
     state.money[a, CASH] -= side * amount + fee
+    state.watch[spec.limits.accounts + k, W_FLOW] -= side * amount + fee
     state.place[k, s, HELD] += side * quantity
     state.pool[a, s, TOTAL] += side * quantity
     if abs(state.money[a, CASH]) >= LIMIT or abs(state.pool[a, s, TOTAL]) >= LIMIT or abs(state.place[k, s, HELD]) >= LIMIT: return -1
@@ -621,6 +709,7 @@ def _split(state: State, spec: Spec, s: int, up: int, down: int, time: int, row:
             state.pool[a, s, SHORTED] += new - size
             c[SHORTS] -= int(new == 0)
         state.money[a, CASH] += sign * paid
+        state.watch[spec.limits.accounts + k, W_FLOW] += sign * paid
         if abs(state.money[a, CASH]) >= LIMIT: return -1
         n = emit(events, n, E_SPLIT, time, row, a, k, s, 0, 0, 0, held, 0, sign * paid, 0, NONE, sign * new)
         e = events[n - 1]
@@ -642,6 +731,7 @@ def _dividend(state: State, spec: Spec, s: int, amount: int, per_cash: int, time
         paid = muldiv(held, amount, spec.thing[s, UNIT] * per_cash)
         if paid == OVERFLOW: return -1
         state.money[a, CASH] += paid
+        state.watch[spec.limits.accounts + k, W_FLOW] += paid
         if abs(state.money[a, CASH]) >= LIMIT: return -1
         n = emit(events, n, E_DIVIDEND, time, row, a, k, s, 0, 0, 0, held, amount, paid, 0, NONE, 0)
     return n
@@ -658,6 +748,7 @@ def _borrow(state: State, spec: Spec, rate: int, days: int, time: int, row: int,
             fee = OVERFLOW if value == OVERFLOW else muldiv(value, rate * days, 365 * ONE)
             if fee == OVERFLOW: return -1
             state.money[a, CASH] -= fee
+            state.watch[spec.limits.accounts + k, W_FLOW] -= fee
             if abs(state.money[a, CASH]) >= LIMIT: return -1
             n = emit(events, n, E_BORROW, time, row, a, k, s, 0, 0, 0, state.place[k, s, HELD], rate, -fee, 0, NONE, days)
     return n
@@ -769,7 +860,8 @@ def _request(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.
         if why == NONE:
             n = emit(events, n, E_MODIFY, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, o[O_SYMBOL], o[O_ID], 0, o[O_SIDE], o[O_QUANTITY], 0,
                      o[O_RESERVED], 0, REQUESTED, o[O_NOTIONAL])
-            return emit_terms(events, n, o)
+            emit_terms(events, n, o)
+            return _tell_limit(state, spec, o, events, n)
         break
     return emit(events, n, E_REJECT, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, max(it[I_SYMBOL], 0), it[I_ORDER], 0, 0, 0, 0, 0, 0, why, 0)
 
@@ -949,6 +1041,50 @@ def _at_once(state: State, spec: Spec, rules: Rules, first: int, stamp: int, eve
             n = _end(state, spec, o, E_CANCEL, NOT_AT_ONCE if o[O_TIF] == IOC else NOT_WHOLE, c[NOW], stamp, events, n)
     return n
 
+# %% ../nbs/33_kernel.ipynb #guard
+@compiled
+def _tell_loss(state: State, spec: Spec, k: int, code: int, events: np.ndarray, n: int) -> int:
+    "Put on record that strategy `k` is blocked, stopped or free again (code 0)."
+    c, w = state.counters, state.watch[spec.limits.accounts + k]
+    w[W_TOLD] = code
+    lost, bound = (w[W_LOST], w[W_BOUND]) if code else (0, 0)
+    return emit(events, n, E_RISK, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, 0, 0, 0, 0, int(w[W_STOPPED] > 0), 0, lost, bound, RISK + code, 0)
+
+@compiled
+def _guard(state: State, spec: Spec, rules: Rules, new_day: bool, stamp: int, equity: np.ndarray, events: np.ndarray, n: int) -> int:
+    "Block or stop those who have lost too much; the number of event rows, -1 on overflow."
+    c, limits = state.counters, spec.limits
+    news = observe(state.watch, limits, spec.seat[:, ACCOUNT], state.money[:, EQUITY], state.place[:, :, HELD], state.market[:, LAST],
+                   spec.thing[:, DIVISOR], new_day)
+    if news <= 0: return n if news == 0 else -1
+    for k in range(len(spec.seat)):
+        w = state.watch[limits.accounts + k]
+        code, stops = w[W_STOPPED] if w[W_STOPPED] else w[W_BLOCKED], w[W_STOPPED] > 0
+        if code == w[W_TOLD]: continue
+        n = _tell_loss(state, spec, k, code, events, n)
+        if code == 0: continue
+        flatten = stops and limits.flatten
+        for i in range(c[RESTING]):
+            o = state.orders[i]
+            if o[O_ID] and o[O_STRATEGY] == k and (flatten or o[O_CLOSES] == 0):
+                n = _end(state, spec, o, E_CANCEL, RISK + code, c[NOW], c[ROW] - 1, events, n)
+            elif o[O_ID] and o[O_STRATEGY] == k: o[O_THEN] = 0 # no reversal either
+        if c[DEAD]: _compact(state)
+        first = c[RESTING]
+        for s in range(len(state.market) if flatten else 0):
+            if state.place[k, s, HELD] == 0: continue
+            o = _blank(state, k, s, -1 if state.place[k, s, HELD] > 0 else 1)
+            o[O_QUANTITY], o[O_CLOSES] = abs(state.place[k, s, HELD]), 1
+            n = _submit(state, spec, rules, o, False, events, n)
+            if n < 0: return -1
+        if rules.at_close and c[RESTING] > first:
+            n = _at_once(state, spec, rules, first, stamp, events, n)
+            if c[DEAD]: _compact(state)
+            if n < 0 or not _mark(state, spec): return -1
+            equity[stamp] = state.money[:, EQUITY]
+    return n
+
+# %% ../nbs/33_kernel.ipynb #accept-loop
 @compiled
 def _accept(state: State, spec: Spec, rules: Rules, intents: np.ndarray, stamp: int, equity: np.ndarray, events: np.ndarray, n: int) -> int:
     "Take every intent stamped `stamp`; the number of event rows, -1 on overflow."
@@ -959,6 +1095,9 @@ def _accept(state: State, spec: Spec, rules: Rules, intents: np.ndarray, stamp: 
         k, s, kind, resting = it[I_STRATEGY], it[I_SYMBOL], it[I_KIND], c[RESTING]
         if kind == SIGNAL: n = _signal(state, spec, rules, k, s, it[I_SIDE], it[I_CONFIDENCE], events, n)
         elif kind == ORDER: n = _place(state, spec, rules, it, events, n)
+        elif kind == ARM:
+            arm(state.watch, spec.limits.accounts + k, spec.seat[k, ACCOUNT])
+            n = _tell_loss(state, spec, k, 0, events, n)
         elif kind == FINALIZE: n = _finalize(state, spec, rules, k, s, stamp, events, n)
         else: n = _request(state, spec, rules, it, events, n)
         if n >= 0 and rules.at_close and kind != FINALIZE and c[RESTING] > resting:
@@ -998,8 +1137,8 @@ def advance(
                 acting += 1
                 i += 1
         else: acting = 0
-        busy = c[RESTING] + here
-        if events.shape[0] - n < 32 * busy + acting * (K + c[RESTING]) + c[SHORTS] + 8 or orders.shape[0] < 6 * busy + 4:
+        busy, guard = c[RESTING] + here, K * (6 * S + 2) * spec.limits.losses
+        if events.shape[0] - n < 32 * busy + acting * (K + c[RESTING]) + c[SHORTS] + 8 + guard or orders.shape[0] < 6 * busy + 4 + guard:
             return GROW, n
         if c[INTENT] < intents.shape[0] and intents[c[INTENT], I_ROW] == t0 - 1:
             n = _accept(state, spec, rules, intents, t0 - 1, equity, events, n)
@@ -1010,7 +1149,9 @@ def advance(
         c[ROW] = t + 1
         c[NOW] = start
         # 1. what was borrowed overnight, corporate actions
+        new_day = False
         if days.size:
+            new_day = c[DAY_NOW] != 0 and days[w] != c[DAY_NOW]
             if c[DAY_NOW] and days[w] > c[DAY_NOW] and c[SHORTS] and rules.borrow:
                 n = _borrow(state, spec, rules.borrow, days[w] - c[DAY_NOW], start, t, events, n)
                 if n < 0: return TOO_LARGE, 0
@@ -1066,6 +1207,9 @@ def advance(
             if not _mark(state, spec): return TOO_LARGE, 0
             equity[t] = money[:, EQUITY]
         c[NOW] = end
+        if spec.limits.losses:
+            n = _guard(state, spec, rules, new_day, t, equity, events, n)
+            if n < 0: return TOO_LARGE, 0
         # 4. what the strategies want, having seen this bar
         if c[INTENT] < intents.shape[0] and intents[c[INTENT], I_ROW] == t:
             n = _accept(state, spec, rules, intents, t, equity, events, n)

@@ -14,20 +14,20 @@ __all__ = ['CASH', 'RESERVED', 'PLEDGED', 'EQUITY', 'TRADED', 'MONEY_COLUMNS', '
            'LIMIT_ORDER', 'STOP', 'STOP_LIMIT', 'TAKE_PROFIT', 'TRAILING', 'TYPES', 'GTC', 'DAY', 'IOC', 'FOK', 'GTD',
            'TIFS', 'NO_BRACKET', 'BY_PRICE', 'BY_RATE', 'ALWAYS', 'ACCOUNT', 'SIZE_RULE', 'SIZE_VALUE', 'SEAT_COLUMNS',
            'DIVISOR', 'UNIT', 'LOT', 'TICK', 'THING_COLUMNS', 'ALL_CASH', 'PERCENT', 'UNITS', 'SIZE_RULES', 'SIGNAL',
-           'ORDER', 'CANCEL', 'FINALIZE', 'MODIFY', 'I_ROW', 'I_STRATEGY', 'I_SYMBOL', 'I_KIND', 'I_SIDE',
+           'ORDER', 'CANCEL', 'FINALIZE', 'MODIFY', 'ARM', 'I_ROW', 'I_STRATEGY', 'I_SYMBOL', 'I_KIND', 'I_SIDE',
            'I_CONFIDENCE', 'I_QUANTITY', 'I_NOTIONAL', 'I_ORDER', 'I_TYPE', 'I_TIF', 'I_LIMIT', 'I_STOP', 'I_TRAIL',
            'I_RATE', 'I_UNTIL', 'I_GROUP', 'I_CLOSES', 'I_B_STOP', 'I_B_TARGET', 'I_B_TRAIL', 'INTENT_COLUMNS',
            'E_SIGNAL', 'E_ORDER', 'E_REJECT', 'E_CANCEL', 'E_FILL', 'E_SPLIT', 'E_DIVIDEND', 'E_BORROW', 'E_EXPIRE',
-           'E_TRIGGER', 'E_MODIFY', 'KINDS', 'V_KIND', 'V_TIME', 'V_ROW', 'V_ACCOUNT', 'V_STRATEGY', 'V_SYMBOL',
-           'V_ORDER', 'V_FILL', 'V_SIDE', 'V_QUANTITY', 'V_PRICE', 'V_AMOUNT', 'V_FEE', 'V_REASON', 'V_OTHER', 'V_TYPE',
-           'V_TIF', 'V_LIMIT', 'V_STOP', 'V_TRAIL', 'V_RATE', 'V_UNTIL', 'V_GROUP', 'V_PARENT', 'V_LATENCY', 'V_CLOSES',
-           'V_B_STOP', 'V_B_TARGET', 'V_B_TRAIL', 'EVENT_COLUMNS', 'REASONS', 'NONE', 'ORDERED', 'ALREADY', 'NO_PRICE',
-           'SHORTS_OFF', 'WITHDRAWN', 'NO_CASH', 'TRIMMED', 'NO_LOT', 'NOTHING', 'BAD_QUANTITY', 'REQUESTED', 'UNKNOWN',
-           'CLOSED', 'OFF_TICK', 'WRONG_SIDE', 'BAD_BRACKET', 'BAD_TIF', 'PAST', 'NO_SYMBOL', 'NOT_YOURS',
-           'NOT_AT_ONCE', 'NOT_WHOLE', 'DAY_OVER', 'DATE_OVER', 'OTHER_FILLED', 'POSITION_GONE', 'BY_SPLIT', 'NO_SHORT',
-           'TURNING', 'NO_TURN', 'CROSSES', 'REACHED', 'NO_CHANGE', 'DONE', 'GROW', 'TOO_LARGE', 'State', 'Spec',
-           'Window', 'Actions', 'emit', 'emit_terms', 'limit_price', 'stop_price', 'after_stop', 'on_tick',
-           'trail_level', 'drawn']
+           'E_TRIGGER', 'E_MODIFY', 'E_RISK', 'KINDS', 'V_KIND', 'V_TIME', 'V_ROW', 'V_ACCOUNT', 'V_STRATEGY',
+           'V_SYMBOL', 'V_ORDER', 'V_FILL', 'V_SIDE', 'V_QUANTITY', 'V_PRICE', 'V_AMOUNT', 'V_FEE', 'V_REASON',
+           'V_OTHER', 'V_TYPE', 'V_TIF', 'V_LIMIT', 'V_STOP', 'V_TRAIL', 'V_RATE', 'V_UNTIL', 'V_GROUP', 'V_PARENT',
+           'V_LATENCY', 'V_CLOSES', 'V_B_STOP', 'V_B_TARGET', 'V_B_TRAIL', 'EVENT_COLUMNS', 'REASONS', 'NONE',
+           'ORDERED', 'ALREADY', 'NO_PRICE', 'SHORTS_OFF', 'WITHDRAWN', 'NO_CASH', 'TRIMMED', 'NO_LOT', 'NOTHING',
+           'BAD_QUANTITY', 'REQUESTED', 'UNKNOWN', 'CLOSED', 'OFF_TICK', 'WRONG_SIDE', 'BAD_BRACKET', 'BAD_TIF', 'PAST',
+           'NO_SYMBOL', 'NOT_YOURS', 'NOT_AT_ONCE', 'NOT_WHOLE', 'DAY_OVER', 'DATE_OVER', 'OTHER_FILLED',
+           'POSITION_GONE', 'BY_SPLIT', 'NO_SHORT', 'TURNING', 'NO_TURN', 'CROSSES', 'REACHED', 'NO_CHANGE', 'RISK',
+           'DONE', 'GROW', 'TOO_LARGE', 'State', 'Spec', 'Window', 'Actions', 'emit', 'emit_terms', 'limit_price',
+           'stop_price', 'after_stop', 'on_tick', 'trail_level', 'drawn']
 
 # %% ../nbs/31_orders.ipynb #imports
 from typing import NamedTuple
@@ -36,6 +36,7 @@ import numpy as np
 
 from .compiled import compiled
 from .money import MISSING, muldiv
+from .risk import RISK_REASONS, Limits
 
 # %% ../nbs/31_orders.ipynb #state-columns
 CASH, RESERVED, PLEDGED, EQUITY, TRADED, MONEY_COLUMNS = range(6) # TRADED: amounts of this calendar month
@@ -53,6 +54,7 @@ class State(NamedTuple):
     market: np.ndarray # [S, MARKET_COLUMNS] the last bar of each symbol; MISSING before the first
     orders: np.ndarray # [M, ORDER_COLUMNS] resting orders, the oldest first
     counters: np.ndarray # [COUNTERS]
+    watch: np.ndarray # [A + K + 1, WATCH_COLUMNS] gains and losses, as the page on risk has them
 
     @property
     def cash(self) -> np.ndarray: return self.money[:, CASH] # [A] total
@@ -83,6 +85,7 @@ class Spec(NamedTuple):
     "The fixed facts of a run"
     seat: np.ndarray # [K, SEAT_COLUMNS] account, one of ALL_CASH, PERCENT, UNITS; share of cash or equity, or units (steps of 1e-8)
     thing: np.ndarray # [S, THING_COLUMNS] price * quantity / divisor = cash; one whole share; quantity step; price step for fills, 0: none
+    limits: Limits # On risk
 
 ACCOUNT, SIZE_RULE, SIZE_VALUE, SEAT_COLUMNS = range(4)
 DIVISOR, UNIT, LOT, TICK, THING_COLUMNS = range(5)
@@ -117,13 +120,13 @@ class Actions(NamedTuple):
 ALL_CASH, PERCENT, UNITS = range(3)
 SIZE_RULES = {"all_cash": ALL_CASH, "percent_of_equity": PERCENT, "fixed_units": UNITS}
 
-SIGNAL, ORDER, CANCEL, FINALIZE, MODIFY = range(5)
+SIGNAL, ORDER, CANCEL, FINALIZE, MODIFY, ARM = range(6) # ARM: a stopped strategy may go on
 (I_ROW, I_STRATEGY, I_SYMBOL, I_KIND, I_SIDE, I_CONFIDENCE, I_QUANTITY, I_NOTIONAL, I_ORDER, I_TYPE, I_TIF, I_LIMIT, I_STOP, I_TRAIL, I_RATE,
  I_UNTIL, I_GROUP, I_CLOSES, I_B_STOP, I_B_TARGET, I_B_TRAIL, INTENT_COLUMNS) = range(22)
 
 # %% ../nbs/31_orders.ipynb #event-columns
-E_SIGNAL, E_ORDER, E_REJECT, E_CANCEL, E_FILL, E_SPLIT, E_DIVIDEND, E_BORROW, E_EXPIRE, E_TRIGGER, E_MODIFY = range(11)
-KINDS = ("signal", "order", "reject", "cancel", "fill", "split", "dividend", "borrow", "expire", "trigger", "modify")
+E_SIGNAL, E_ORDER, E_REJECT, E_CANCEL, E_FILL, E_SPLIT, E_DIVIDEND, E_BORROW, E_EXPIRE, E_TRIGGER, E_MODIFY, E_RISK = range(12)
+KINDS = ("signal", "order", "reject", "cancel", "fill", "split", "dividend", "borrow", "expire", "trigger", "modify", "risk")
 (V_KIND, V_TIME, V_ROW, V_ACCOUNT, V_STRATEGY, V_SYMBOL, V_ORDER, V_FILL, V_SIDE, V_QUANTITY, V_PRICE, V_AMOUNT, V_FEE, V_REASON, V_OTHER,
  V_TYPE, V_TIF, V_LIMIT, V_STOP, V_TRAIL, V_RATE, V_UNTIL, V_GROUP, V_PARENT, V_LATENCY, V_CLOSES, V_B_STOP, V_B_TARGET, V_B_TRAIL,
  EVENT_COLUMNS) = range(30)
@@ -135,10 +138,10 @@ REASONS = ("", "ordered", "already there", "no price yet", "short selling is off
            "bracket is on the wrong side of the entry", "time in force does not fit the order", "its time is over already", "unknown symbol",
            "the order belongs to another strategy", "not filled at once", "not filled whole at once", "the session ended", "its date has come",
            "the other order of the group filled", "the position is closed", "a split", "nothing to cover", "to be turned round once closed",
-           "the reversal is called off", "a position on the other side", "stop reached", "nothing to change")
+           "the reversal is called off", "a position on the other side", "stop reached", "nothing to change", *RISK_REASONS)
 (NONE, ORDERED, ALREADY, NO_PRICE, SHORTS_OFF, WITHDRAWN, NO_CASH, TRIMMED, NO_LOT, NOTHING, BAD_QUANTITY, REQUESTED,
  UNKNOWN, CLOSED, OFF_TICK, WRONG_SIDE, BAD_BRACKET, BAD_TIF, PAST, NO_SYMBOL, NOT_YOURS, NOT_AT_ONCE, NOT_WHOLE, DAY_OVER, DATE_OVER,
- OTHER_FILLED, POSITION_GONE, BY_SPLIT, NO_SHORT, TURNING, NO_TURN, CROSSES, REACHED, NO_CHANGE) = range(34)
+ OTHER_FILLED, POSITION_GONE, BY_SPLIT, NO_SHORT, TURNING, NO_TURN, CROSSES, REACHED, NO_CHANGE, RISK) = range(35) # RISK + code: a limit on risk
 DONE, GROW, TOO_LARGE = range(3)
 
 # %% ../nbs/31_orders.ipynb #emit

@@ -67,7 +67,7 @@ def _dividend(p: Position, d: Mapping[str, Any]) -> tuple[Position, Decimal]:
 
 # %% ../nbs/31_portfolio.ipynb #move
 MOVES = {"fill": _fill, "split": _split, "dividend": _dividend, "borrow": _dividend}
-QUIET = ("signal", "order", "reject", "cancel", "expire", "trigger", "modify") # They change neither cash nor positions
+QUIET = ("signal", "order", "reject", "cancel", "expire", "trigger", "modify", "risk") # They change neither cash nor positions
 
 def move(
     position: Position,

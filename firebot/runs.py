@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['log', 'MILLIONTH', 'PACKAGES', 'TRADE_COLUMNS', 'Job', 'equal_part', 'make_job', 'Outcome', 'benchmark_signals',
            'inputs', 'execute', 'equity_csv', 'daily_pnl_csv', 'positions_csv', 'trades_csv', 'result_files',
-           'trades_by', 'falls', 'facts', 'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish',
-           'read_parameters']
+           'attribution_csv', 'trades_by', 'falls', 'facts', 'strategies_table', 'chart_bars', 'watch', 'recorded',
+           'manifest', 'publish', 'read_parameters']
 
 # %% ../nbs/63_runs.ipynb #imports
 import inspect
@@ -36,6 +36,7 @@ from .compiled import source_digest
 from .config import Config, KeyPath, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
 from .engine import CURRENCIES, Result, Seat, Setup, make_window, plain, stepwise, to_events
 from .engine import backtest as simulate
+from .ensembles import SEAT, Ensemble, ensemble_signals
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
 from .feed import follow as through_renames
 from .fills import Costs, get_profile
@@ -64,6 +65,7 @@ from .rules import make_strategy
 from .strategies import STRATEGIES, Strategy, StreamRunner, batch_signals, fresh, groups
 from .sweeps import hollow, panel_arrays, signals_of
 from .validate import BarsRefused, check
+from .votes import ATTRIBUTION_COLUMNS, attribute, attribution_rows
 
 log = Log("runs")
 
@@ -77,6 +79,7 @@ class Job:
     setup: Setup
     sources: Mapping[str, Mapping[str, str]] # Symbol -> file -> digest
     warnings: tuple[str, ...] # What the configuration asks for in vain
+    ensemble: Ensemble | None = None # Makes one account of the strategies
 
     @cached_property
     def zone(self) -> str: return EXCHANGES[main_exchange(self.panel)].zone
@@ -237,7 +240,7 @@ def _setup(config: Config, instruments: tuple[Instrument, ...], names: Sequence[
     return Setup(tuple(Seat(n, size.rule, value) for n in names), instruments, config.portfolio.initial_capital, config.portfolio.currency,
                  get_profile(x.fill_model), costs=_costs(config), allow_short=x.allow_short, borrow_rate=x.borrow_rate,
                  stop_loss=x.stop_loss_pct * percent, take_profit=x.take_profit_pct * percent, trailing_stop=x.trailing_stop_pct * percent,
-                 seed=config.run.seed or 0)
+                 seed=config.run.seed or 0, risk=config.risk)
 
 def _costs(config: Config) -> Costs:
     "What orders cost: the profile's own, and what the configuration says instead."
@@ -247,6 +250,16 @@ def _costs(config: Config) -> Costs:
         said |= dict(fixed=fees.fixed, per_share=fees.per_share, minimum=fees.minimum, maximum=fees.maximum, relative=fees.relative, maker=fees.maker,
                      tiers=tuple((t.above, t.rate) for t in fees.tiers), tier_by=fees.tier_by)
     return replace(get_profile(x.fill_model).costs, **said)
+
+# %% ../nbs/63_runs.ipynb #ensemble
+def _ensemble(config: Config, strategies: Sequence[Strategy]) -> Ensemble | None:
+    "The rules by which `strategies` vote, if they do."
+    if not (c := config.ensemble): return None
+    keys: dict[KeyPath, Any] = {("ensemble", k): None for k in type(c).model_fields} | {("ensemble", "weights", k): k for k in c.weights}
+    with _about(config, ("ensemble", "method"), keys):
+        if deaf := [s.strategy_id for s in strategies if s.bar_by_bar]:
+            raise ConfigError(f"{', '.join(deaf)} waits for fills or places orders of its own, and in an ensemble they belong to all; take it out.")
+        return Ensemble(tuple(s.strategy_id for s in strategies), c.method, dict(c.weights), c.max_age, c.quorum, c.horizon, c.least, float(c.ridge))
 
 # %% ../nbs/63_runs.ipynb #make-job
 def _strategy(config: Config, i: int) -> Strategy:
@@ -289,7 +302,9 @@ def _job(config: Config, root: Path) -> Job:
         with _about(config, ("strategies", i, "params")): groups(s, panel.symbols) # refuses a symbol that is not there
     warnings += (*_beyond(config, panel),)
     read = {s: {f.name: f.sha256 for f in assets[s].provenance(s)} for s in symbols}
-    return Job(config, panel, strategies, _setup(config, instruments, [s.strategy_id for s in strategies]), read, warnings)
+    ensemble = _ensemble(config, strategies)
+    seats = [SEAT] if ensemble else [s.strategy_id for s in strategies]
+    return Job(config, panel, strategies, _setup(config, instruments, seats), read, warnings, ensemble)
 
 # %% ../nbs/63_runs.ipynb #outcome
 @dataclass(frozen=True, eq=False)
@@ -315,9 +330,13 @@ class Outcome:
         rows, last = len(self.job.panel), int(self.job.panel.start[-1])
         return [replace(t, exit_time=last) if t.open else t for t in round_trips(self.events, self.last_prices, rows - 1)]
     @cached_property
+    def shared(self) -> Sequence[Event]:
+        "The events, those of an ensemble shared out among its members."
+        return attribute(self.events) if self.job.ensemble else self.events
+    @cached_property
     def daily(self) -> list[DailyPnl]:
         "P&L by day and strategy, and of the account."
-        return daily_pnl(self.events, self.job.panel.start, self.job.panel.symbols, *self._closes, self.job.zone)
+        return daily_pnl(self.shared, self.job.panel.start, self.job.panel.symbols, *self._closes, self.job.zone)
     @cached_property
     def _closes(self) -> tuple[np.ndarray, list[int]]:
         "Closes on the tick, as integers, and their decimals."
@@ -376,6 +395,7 @@ def _formed_apart(job: Job, records: Mapping[str, list[Signal]]) -> dict[str, np
 # %% ../nbs/63_runs.ipynb #signals
 def _simulated(job: Job, records: Mapping[str, list[Signal]]) -> Result:
     "The kernel over the strategies' signals, which `records` take."
+    if job.ensemble: return simulate(job.panel, {SEAT: ensemble_signals(job.ensemble, job.strategies, job.panel, records[SEAT])}, job.setup)
     apart = _formed_apart(job, records) if job.config.parallel.enabled else {}
     def formed(s: Strategy) -> np.ndarray:
         return apart[s.strategy_id] if s.strategy_id in apart else batch_signals(s, job.panel, records[s.strategy_id])
@@ -391,7 +411,7 @@ _ORDERS = {"order": "order accepted", "reject": "order rejected", "cancel": "ord
 def execute(job: Job) -> Outcome:
     "Run `job`; the same job gives the same outcome."
     put_in = inputs(job)
-    records: dict[str, list[Signal]] = {s.strategy_id: [] for s in job.strategies}
+    records: dict[str, list[Signal]] = {s.strategy_id: [] for s in job.setup.seats}
     with bind(run_id=run_id(put_in)):
         result = _simulated(job, records)
         for name, said in records.items(): log.debug("signals formed", strategy_id=name, signals=len(said))
@@ -452,7 +472,13 @@ def result_files(o: Outcome) -> dict[str, str]: # Name -> text
     zones = {i.symbol: EXCHANGES[i.exchange].zone for i in o.job.panel.instruments}
     return {"config.yaml": dump_config(o.job.config), "signals.csv": signals_csv(o.events, zones), "orders.csv": orders_csv(o.events, zones),
             "fills.csv": fills_csv(o.events, zones), "equity.csv": equity_csv(o), "daily_pnl.csv": daily_pnl_csv(o),
-            "positions.csv": positions_csv(o), "trades.csv": trades_csv(o), "metrics.json": json.dumps(o.metrics, indent=1) + "\n"}
+            "positions.csv": positions_csv(o), "trades.csv": trades_csv(o), "metrics.json": json.dumps(o.metrics, indent=1) + "\n",
+            **({"attribution.csv": attribution_csv(o)} if o.job.ensemble else {})}
+
+# %% ../nbs/63_runs.ipynb #voted
+def attribution_csv(o: Outcome) -> str:
+    "Each member's part in each fill of an ensemble."
+    return csv_text(ATTRIBUTION_COLUMNS, attribution_rows(o.events))
 
 # %% ../nbs/63_runs.ipynb #by
 def trades_by(o: Outcome) -> Table:
@@ -490,6 +516,7 @@ def facts(job: Job) -> Table:
     dates = [from_ns(int(t), job.zone).date().isoformat() for t in (p.start[0], p.start[-1])]
     rows = [("Symbols", ", ".join(p.symbols)), ("Bars", f"{len(p):,} of {c.run.resolution}, {dates[0]} to {dates[1]}"),
             *((f"Strategy {x.name}", f"{x.class_name.rsplit('.', 1)[-1]} {_words(x.params)}") for x in c.strategies if x.enabled),
+            *([("Ensemble", _words(simple(c.ensemble.model_dump(exclude_unset=True))))] if c.ensemble else []),
             ("Size of a position", size[s.seats[0].size_rule]), ("Capital", f"{s.cash:,} {s.currency}"), (f"Fills: {s.profile.name}", s.profile.note),
             ("Costs", ", ".join(costs))]
     return Table(("Run", run_id(inputs(job))), tuple(rows + [("Warning", w) for w in job.warnings]), kind="facts")
@@ -500,15 +527,16 @@ def _words(params: Mapping[str, Any]) -> str: return ", ".join(f"{k} {v}" for k,
 def strategies_table(o: Outcome) -> Table:
     "P&L, risk and trades of each strategy on its own, and of the account."
     days = days_per_year(o.job.panel) if o.job.mixed else periods_per_year("1d", o.job.panel.instruments[0].exchange)
-    found, currency = strategy_performance(o.daily, o.trades, o.job.setup.cash, days).to_dict("index"), o.job.setup.currency
+    trades = round_trips(o.shared, o.last_prices, len(o.job.panel) - 1) if o.job.ensemble else o.trades
+    found, currency = strategy_performance(o.daily, trades, o.job.setup.cash, days).to_dict("index"), o.job.setup.currency
     kinds = dict(total_return="total_return", sharpe="sharpe", max_drawdown="max_drawdown", trades="trades", win_rate="win_rate")
     def row(name: str) -> tuple[str, ...]:
         if name not in found: return (name, *["–"] * (len(kinds) + 2))
         x = found[name]
         figures = (format_metric(kind, x[k]) for k, kind in kinds.items())
         return "All" if name == ACCOUNT else name, money(float(x["pnl"]), currency), *figures, money(x["commission"], currency)
-    found[ACCOUNT] |= {k: o.metrics[k] for k in ("total_return", "sharpe", "max_drawdown")} # of the account there is one figure each
-    rows = [row(name) for name in (*(s.strategy_id for s in o.job.setup.seats), ACCOUNT)]
+    found[ACCOUNT] |= {k: o.metrics[k] for k in kinds} # of the account there is one figure each
+    rows = [row(name) for name in (*(s.strategy_id for s in o.job.strategies), ACCOUNT)]
     return Table(("Strategy", "P&L", "Return", "Sharpe", "Drawdown", "Closed trades", "Won", "Commission"), tuple(rows), frozenset(range(1, 8)))
 
 # %% ../nbs/63_runs.ipynb #chart-bars

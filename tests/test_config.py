@@ -498,12 +498,12 @@ def test_the_specified_example_is_valid_but_asks_for_what_is_not_built() -> None
     assert (c.execution.fill_model, c.risk.max_daily_loss_pct, c.parallel.num_workers) == ("instant", Decimal(3), 4)
     assert c.data_sources[0].symbols == ("AAPL", "GOOGL", "MSFT") and c.data_sources[1].symbols is None
     refusals, warnings = unsupported(c)
-    assert [r.split(" ")[0] for r in refusals] == list(NOT_YET["refuse"])[:4]
+    assert [r.split(" ")[0] for r in refusals] == []
     assert [w.split(" ")[0] for w in warnings] == list(NOT_YET["warn"])
     assert all("remove the key." in r for r in refusals) and "metrics.export_to is" in warnings[0]
 
 
-@pytest.mark.parametrize("asked", ["ensemble.method=majority", "tax.method=hifo"])
+@pytest.mark.parametrize("asked", ["tax.method=hifo"])
 def test_what_would_change_the_result_is_refused(asked: str) -> None:
     refusals, warnings = unsupported(load_config(MINIMAL, [asked]))
     assert len(refusals) == 1 and not warnings and asked.rpartition(".")[0] in refusals[0]
