@@ -180,6 +180,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'firebot.cli._options': ('cli.html#_options', 'firebot/cli.py'),
                              'firebot.cli._say': ('cli.html#_say', 'firebot/cli.py'),
                              'firebot.cli._store': ('cli.html#_store', 'firebot/cli.py'),
+                             'firebot.cli.audit': ('cli.html#audit', 'firebot/cli.py'),
                              'firebot.cli.backtest': ('cli.html#backtest', 'firebot/cli.py'),
                              'firebot.cli.data_backup': ('cli.html#data_backup', 'firebot/cli.py'),
                              'firebot.cli.data_check': ('cli.html#data_check', 'firebot/cli.py'),

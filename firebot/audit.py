@@ -323,8 +323,8 @@ class Verdict:
     def passed(self) -> bool: return not self.findings
     @property
     def first(self) -> Finding | None:
-        "The finding at the earliest row."
-        return min(self.findings, key=lambda f: (f.row < 0, f.row)) if self.findings else None
+        "The finding at the earliest row, with disguises after everything else."
+        return min(self.findings, key=lambda f: (f.check in ("names", "dates"), f.row < 0, f.row)) if self.findings else None
 
 def _strange(s: Subject, *found: Found) -> Finding | None:
     "The first file that it read and had not said."
