@@ -112,7 +112,7 @@ class Library(Strategy):
     def signals(self, f): return np.where(f["cci"] > 0, 1.0, 0.0)
 
 
-@pytest.mark.parametrize("cls", [Watching, Coarse, Library])
+@pytest.mark.parametrize("cls", [Watching, pytest.param(Coarse, marks=pytest.mark.slow), pytest.param(Library, marks=pytest.mark.slow)])
 def test_indicators_coarse_bars_and_another_librarys_pass(cls):
     if cls is Library: pytest.importorskip("pandas_ta_classic")
     report = audit(PANEL, [cls("honest")], cuts=6)
@@ -133,9 +133,9 @@ def test_what_fails_or_has_the_wrong_shape_is_a_finding():
 
 def test_reports_are_the_same_again_and_readable_by_programs():
     subjects = [Subject("good", "feature", cheaters.past_week), Subject("bad", "feature", cheaters.centred_window)]
-    a, b = (audit(PANEL, [], subjects, [cheaters.FITS["scaler_on_all"]], cuts=8) for _ in range(2))
+    a, b = (audit(PANEL, [], subjects, cuts=4) for _ in range(2))
     told = json.loads(a.json())
-    assert a.json() == b.json() and str(a) == str(b) and told["guilty"] == ["bad", "scaler_on_all"] and not told["passed"]
+    assert a.json() == b.json() and str(a) == str(b) and told["guilty"] == ["bad"] and not told["passed"]
     assert "FAILED" in str(a) and "bad" in str(a)
 
 
