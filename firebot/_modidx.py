@@ -57,6 +57,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'firebot.audit._strange': ('audit.html#_strange', 'firebot/audit.py'),
                                'firebot.audit._strategy_subject': ('audit.html#_strategy_subject', 'firebot/audit.py'),
                                'firebot.audit._watched': ('audit.html#_watched', 'firebot/audit.py'),
+                               'firebot.audit._when': ('audit.html#_when', 'firebot/audit.py'),
                                'firebot.audit.apart': ('audit.html#apart', 'firebot/audit.py'),
                                'firebot.audit.ask': ('audit.html#ask', 'firebot/audit.py'),
                                'firebot.audit.audit': ('audit.html#audit', 'firebot/audit.py'),

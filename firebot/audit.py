@@ -51,7 +51,8 @@ class Subject:
     files: tuple[str, ...] = () # Files, or folders, that it may read
 
 # %% ../nbs/55_audit.ipynb #watch
-_PLACES = [Path(p) for p in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, PACKAGE, cache_folder() or PACKAGE, "/proc", "/sys", "/dev", "/etc", "/usr")]
+_NAMED = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/etc", "/usr")
+_PLACES = [*map(Path, _NAMED), PACKAGE, cache_folder() or PACKAGE]
 _HOME = tuple({str(q) for p in _PLACES for q in (p.absolute(), p.resolve())})
 
 def _watched(opened: list[str]) -> None:
@@ -139,8 +140,8 @@ def _apart_from(a: np.ndarray, b: np.ndarray, tolerance: float = 0.0) -> np.ndar
     "Where two answers differ."
     return ~((np.abs(a - b) <= tolerance) | (a == b) | (np.isnan(a) & np.isnan(b)))
 
-def _finding(check: str, how: str, panel: Panel, whole: np.ndarray, alone: np.ndarray, where: np.ndarray | None = None, tolerance: float = 0.0,
-             first: int = 0) -> Finding | None:
+def _finding(check: str, how: str, panel: Panel, whole: np.ndarray, alone: np.ndarray, where: np.ndarray | None = None,
+             tolerance: float = 0.0, first: int = 0) -> Finding | None:
     "The first difference, looked for in `where`; the rows are `first` and those after it."
     if alone.ndim == 0: return Finding(check, f"{how}: {alone}")
     if alone.shape != whole.shape: return Finding(check, f"{how}: the shape {alone.shape} for {whole.shape}")
@@ -148,7 +149,9 @@ def _finding(check: str, how: str, panel: Panel, whole: np.ndarray, alone: np.nd
     if not odd.any(): return None
     at = tuple(np.argwhere(odd)[0].tolist())
     t, symbol = first + at[0], panel.symbols[at[1]] if whole.ndim > 1 and whole.shape[1] == len(panel.symbols) else ""
-    return Finding(check, how, t, from_ns(int(panel.end[t])).strftime("%Y-%m-%d %H:%M"), symbol, float(whole[at]), float(alone[at]))
+    return Finding(check, how, t, _when(panel, t), symbol, float(whole[at]), float(alone[at]))
+
+def _when(panel: Panel, row: int) -> str: return from_ns(int(panel.end[row])).strftime("%Y-%m-%d %H:%M")
 
 # %% ../nbs/55_audit.ipynb #cuts
 def cut_rows(
@@ -161,13 +164,15 @@ def cut_rows(
     T, rng = len(panel), np.random.default_rng(seed)
     least = min(least, max(1, T - 3))
     days = row_days(panel)
-    edges = [np.flatnonzero(np.diff(x)) + 1 for x in (days.astype(np.int64), (days.astype(np.int64) + 3) // 7, days.astype("datetime64[M]").astype(np.int64))]
+    spans = days.astype(np.int64), (days.astype(np.int64) + 3) // 7, days.astype("datetime64[M]").astype(np.int64)
+    edges = [np.flatnonzero(np.diff(x)) + 1 for x in spans]
     near = [int(e) + int(k) for x in edges if len(x) for e, k in zip(rng.choice(x, max(1, n // 6)), rng.integers(-1, 2, max(1, n // 6)))]
     anywhere = rng.integers(least, T, max(1, n // 2)).tolist()
     return sorted({c for c in (*near, *anywhere, least, T - 3, T - 2, T - 1) if least <= c < T})
 
 # %% ../nbs/55_audit.ipynb #prefix
-def _prefix(s: Subject, panel: Panel, whole: np.ndarray, found: Found, cuts: Sequence[int], where: Callable[[int], np.ndarray | None]) -> Finding | None:
+def _prefix(s: Subject, panel: Panel, whole: np.ndarray, found: Found, cuts: Sequence[int],
+            where: Callable[[int], np.ndarray | None]) -> Finding | None:
     "The first bar whose answer changes with bars after it."
     def odd(cut: int, got: np.ndarray) -> Finding | None:
         return _finding("prefix", f"bars cut off after {cut:,}", panel, whole[:cut], got, where(cut))
@@ -187,7 +192,9 @@ LIVED = 1000 # Histories that a function without a session is asked about
 
 def _lived(s: Subject, panel: Panel, least: int, seed: int) -> tuple[np.ndarray, np.ndarray]: # Rows, and the answers at them
     "What was said at each row when it was the last."
-    if s.lived is not None: return np.arange(len(panel)), apart(lambda: {"x": _said(s.lived, panel)}, seed).get("x", np.array("no answer")) # type: ignore[arg-type]
+    if (session := s.lived) is not None:
+        found = apart(lambda: {"x": _said(session, panel)}, seed)
+        return np.arange(len(panel)), found.get("x", found.get("!", np.array("no answer")))
     rows = np.arange(min(least, len(panel) - 1), len(panel))
     if len(rows) > LIVED: rows = np.sort(np.random.default_rng(seed).choice(rows, LIVED, replace=False))
     def work() -> Found: return {"x": np.array([_said(s.answer, panel[:t + 1])[-1] for t in rows.tolist()])}
@@ -231,7 +238,7 @@ def poisoned(
         old = {c: new[c][part].copy() for c in PRICES}
         for c, mirror in dict(open="open", high="low", low="high", close="close").items(): new[c][part] = middle**2 / old[mirror]
     inside = (panel.actions.row >= row) & (panel.actions.row < (len(panel) if until is None else until))
-    return replace(panel, **new, actions=_only(panel.actions, ~inside))
+    return replace(panel, actions=_only(panel.actions, ~inside), **new) # type: ignore[arg-type]
 
 # %% ../nbs/55_audit.ipynb #poisons
 def _poisons(s: Subject, panel: Panel, whole: np.ndarray, cuts: Sequence[int], seed: int, where: Callable[[int], np.ndarray | None]) -> Iterator[Finding]:
@@ -259,7 +266,7 @@ def reversed_columns(panel: Panel) -> Panel:
     new, a, last = {c: np.ascontiguousarray(getattr(panel, c)[:, ::-1]) for c in COLUMNS}, panel.actions, len(panel.symbols) - 1
     order = np.lexsort((a.kind, last - a.symbol, a.row))
     turned = Actions(a.row[order], last - a.symbol[order], a.kind[order], a.numerator[order], a.denominator[order], tuple(a.amount[i] for i in order))
-    return replace(panel, symbols=panel.symbols[::-1], instruments=panel.instruments[::-1], actions=turned, **new)
+    return replace(panel, symbols=panel.symbols[::-1], instruments=panel.instruments[::-1], actions=turned, **new) # type: ignore[arg-type]
 
 def moved(panel: Panel) -> Panel:
     "28 years later."
@@ -358,10 +365,12 @@ def audit_subject(
     at = cut_rows(panel, cuts, seed, least)
     rising, falling, alone = _orders(s, panel, at)
     whole = falling.get("whole", falling.get("!", np.array("no answer")))
-    def verdict(asked: Sequence[str], *findings: Finding | None) -> Verdict: return Verdict(s.name, s.kind, tuple(asked), tuple(f for f in findings if f))
+    def verdict(asked: Sequence[str], *findings: Finding | None) -> Verdict:
+        return Verdict(s.name, s.kind, tuple(asked), tuple(f for f in findings if f))
     if whole.ndim == 0: return verdict(["answers"], Finding("answers", str(whole)))
     twice = _finding("order", "asked twice in one process", panel, whole, falling["again"])
-    if drawn := _finding("again", "asked in two processes", panel, whole, alone.get("whole", np.array("no answer"))): return verdict(["answers", "again"], drawn)
+    drawn = _finding("again", "asked in two processes", panel, whole, alone.get("whole", np.array("no answer")))
+    if drawn: return verdict(["answers", "again"], drawn)
     where = _settled_before(s, panel)
     findings = [twice, next(_orders_differ(panel, rising, falling, at), None), _strange(s, rising, falling, alone),
                 _prefix(s, panel, whole, rising, at, where), *_poisons(s, panel, whole, at, seed, where), *_disguises(s, panel, whole, seed),
@@ -474,11 +483,11 @@ def _first_read(fit: Fit, panel: Panel, row: int, odd: Sequence[str], base: str,
     def known(until: int) -> bool:
         return str(_learnt(fit, {"x": (poisoned(panel, row, how, seed, until), row)}, 1).get("x")) != base
     low, high = row, len(panel)
-    if not known(high): return Finding("fit", f"{odd[0]}, first row of the test {row:,}", row, from_ns(int(panel.end[row])).strftime("%Y-%m-%d %H:%M"))
+    if not known(high): return Finding("fit", f"{odd[0]}, first row of the test {row:,}", row, _when(panel, row))
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if known(middle) else (middle, high)
-    return Finding("fit", f"{odd[0]}, first row of the test {row:,}", low, from_ns(int(panel.end[low])).strftime("%Y-%m-%d %H:%M"))
+    return Finding("fit", f"{odd[0]}, first row of the test {row:,}", low, _when(panel, low))
 
 # %% ../nbs/55_audit.ipynb #strategies
 def _feature_subject(name: str, f: Feature, panel: Panel, symbols: int) -> Subject:

@@ -242,7 +242,8 @@ def scaled_rise(p: Panel) -> Answers:
     return Answers(x.value / np.nanstd(x.value, axis=0), x.end)
 
 
-LABELS = {"longer_than_told": label_subject("longer_than_told", lambda p: rise(p, 8, 5), 5), "horizon_exceeded": label_subject("horizon_exceeded", lambda p: rise(p, 8, 8), 5),
+LABELS = {"longer_than_told": label_subject("longer_than_told", lambda p: rise(p, 8, 5), 5),
+          "horizon_exceeded": label_subject("horizon_exceeded", lambda p: rise(p, 8, 8), 5),
           "scaled_by_all": label_subject("scaled_by_all", scaled_rise, 5)}
 
 
@@ -258,7 +259,9 @@ def scaler_on_all(p, row): return (table(p, row, 5)[0].sum() - p.close.mean()) /
 def target_mean_of_all(p, row): return pd.Series(p.close[:, 0]).pct_change().groupby((row_days(p).astype(np.int64) + 3) % 7).mean()
 def resampled_across(p, row): return frame(p).groupby(months(p)).transform("last").iloc[:row]
 def shuffled_split(p, row): return np.random.default_rng(0).permutation(p.close)[:row].mean(axis=0)
-def chosen_on_the_test(p, row): return max((3, 5, 8), key=lambda n: float((frame(p).pct_change() * (frame(p) > frame(p).rolling(n).mean()).shift()).iloc[row:].sum().sum()))
+def chosen_on_the_test(p, row):
+    def gain(n): return float((frame(p).pct_change() * (frame(p) > frame(p).rolling(n).mean()).shift()).iloc[row:].sum().sum())
+    return max((3, 5, 8), key=gain)
 
 
 class Scaler:
@@ -269,7 +272,8 @@ class Scaler:
 def normal_scaler_on_all(p, row): return Scaler().fit(p.close)
 
 
-FITS = {f.__name__: Fit(f.__name__, f) for f in (no_purge, scaler_on_all, target_mean_of_all, resampled_across, shuffled_split, chosen_on_the_test, normal_scaler_on_all)}
+FITS = {f.__name__: Fit(f.__name__, f) for f in (no_purge, scaler_on_all, target_mean_of_all, resampled_across, shuffled_split,
+                                        chosen_on_the_test, normal_scaler_on_all)}
 HONEST_FITS = {"purged": Fit("purged", lambda p, row: table(p, row, 5)), "inside": Fit("inside", lambda p, row: Scaler().fit(p.close[:row]))}
 
 
@@ -297,5 +301,5 @@ def cached_by_content(p):
 def forward_adjusted(p): return p.close * forward_factor(p)
 
 
-HONEST = {f.__name__: f for f in (past_week, growing_z, holidays_filled, across, month_of_year, dividend_on_its_day, best_so_far, week_so_far, seeded_noise,
-                                  cached_by_content, forward_adjusted)}
+HONEST = {f.__name__: f for f in (past_week, growing_z, holidays_filled, across, month_of_year, dividend_on_its_day, best_so_far, week_so_far,
+                                  seeded_noise, cached_by_content, forward_adjusted)}

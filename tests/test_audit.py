@@ -7,8 +7,22 @@ import cheaters
 import numpy as np
 import pytest
 
-from firebot.audit import (CHECKS, Finding, Subject, audit, audit_fit, audit_subject, digest, label_subject, moved, poisoned, renamed, reversed_columns,
-                           subjects_of, warm_up)
+from firebot.audit import (
+    CHECKS,
+    Finding,
+    Subject,
+    audit,
+    audit_fit,
+    audit_subject,
+    digest,
+    label_subject,
+    moved,
+    poisoned,
+    renamed,
+    reversed_columns,
+    subjects_of,
+    warm_up,
+)
 from firebot.feed import load_panel
 from firebot.models import DataError
 from firebot.rules import make_strategy
@@ -97,8 +111,8 @@ def test_every_shipped_rule_passes():
 
 class Watching(Strategy):
     def features(self):
-        return {name: (name,) for name in ("rsi", "macd.histogram", "bollinger.percent_b", "volatility", "skew", "atr", "adx", "stochastic.d", "obv", "max",
-                                           "zscore", "returns", "log_returns", "change", "sum", "true_range")} | {"volume": ("sma", {}, "volume")}
+        return {name: (name,) for name in ("rsi", "macd.histogram", "bollinger.percent_b", "volatility", "skew", "atr", "adx", "stochastic.d", "obv",
+                                           "max", "zscore", "returns", "log_returns", "change", "sum", "true_range")} | {"volume": ("sma", {}, "volume")}
     def signals(self, f): return np.where(f["rsi"] > 50, 1.0, 0.0)
 
 
