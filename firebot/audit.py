@@ -241,7 +241,8 @@ def poisoned(
     return replace(panel, actions=_only(panel.actions, ~inside), **new) # type: ignore[arg-type]
 
 # %% ../nbs/55_audit.ipynb #poisons
-def _poisons(s: Subject, panel: Panel, whole: np.ndarray, cuts: Sequence[int], seed: int, where: Callable[[int], np.ndarray | None]) -> Iterator[Finding]:
+def _poisons(s: Subject, panel: Panel, whole: np.ndarray, cuts: Sequence[int], seed: int,
+             where: Callable[[int], np.ndarray | None]) -> Iterator[Finding]:
     "What another future changes before it."
     some = sorted(set(np.random.default_rng(seed).choice(cuts, min(3, len(cuts)), replace=False).tolist()) | set(cuts[-1:]))
     asked = {f"{how} {cut}": poisoned(panel, cut, how, seed) for cut in some for how in POISONS}

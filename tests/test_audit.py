@@ -112,7 +112,8 @@ def test_every_shipped_rule_passes():
 class Watching(Strategy):
     def features(self):
         return {name: (name,) for name in ("rsi", "macd.histogram", "bollinger.percent_b", "volatility", "skew", "atr", "adx", "stochastic.d", "obv",
-                                           "max", "zscore", "returns", "log_returns", "change", "sum", "true_range")} | {"volume": ("sma", {}, "volume")}
+                                           "max", "zscore", "returns", "log_returns", "change", "sum", "true_range")} | {
+            "volume": ("sma", {}, "volume")}
     def signals(self, f): return np.where(f["rsi"] > 50, 1.0, 0.0)
 
 
