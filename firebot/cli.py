@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'ConfigPath', 'Out', 'Set', 'LogLevel', 'data', 'Paths', 'Symbol', 'Resolution', 'Exchange', 'Zone', 'Into',
-           'Target', 'First', 'Last', 'headline', 'backtest', 'sweep', 'verify', 'dashboard', 'data_check',
+           'Target', 'First', 'Last', 'headline', 'backtest', 'sweep', 'verify', 'dashboard', 'audit', 'data_check',
            'data_import', 'data_fetch', 'data_backup', 'data_restore', 'reconcile_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports
@@ -129,6 +129,21 @@ def dashboard(port: Annotated[int | None, typer.Option("--port", metavar="PORT",
         raise ConfigError("the dashboards need the extra `dashboard`; install firebot[dashboard].")
     from firebot.dashboard import serve
     serve(port, browser, warm)
+
+# %% ../nbs/90_cli.ipynb #audit
+@app.command()
+def audit(config: ConfigPath, set_: Set = None,
+          json: Annotated[bool, typer.Option("--json", help="Every question and finding as JSON.")] = False) -> None:
+    "Find out whether a strategy or feature looks ahead, and at which bar."
+    from firebot.audit import audit as ask
+    from firebot.config import load_config
+    from firebot.runs import make_job
+    conf = load_config(config, set_ or ())
+    _logs(conf)
+    job = make_job(conf)
+    report = ask(job.panel, job.strategies, seed=job.config.run.seed)
+    typer.echo(report.json() if json else str(report))
+    if not report.passed: raise typer.Exit(1)
 
 # %% ../nbs/90_cli.ipynb #data-app
 data = typer.Typer(name="data", no_args_is_help=True, help="Check, import, fetch, back up and restore bars and quotes.", rich_markup_mode=None)

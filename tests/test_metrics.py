@@ -330,7 +330,7 @@ def test_a_million_returns_far_from_zero(offset):
     x = np.random.default_rng(6).normal(0, 1e-6, 1_000_000)
     shifted = x + offset
     exact = shifted - offset  # what the floats really hold, free of the offset
-    h, small = M._heap(shifted, 0.0), M._heap(exact, 0.0)
+    h, small = (M._of(v) for v in (shifted, exact))
     assert h.spread == pytest.approx(small.spread, rel=1e-9) == pytest.approx(float(np.std(exact, ddof=1)), rel=1e-9)
     assert h.skew == pytest.approx(small.skew, abs=1e-7) and h.kurtosis == pytest.approx(small.kurtosis, abs=1e-7)
     assert h.mean == pytest.approx(math.fsum(shifted) / 1e6, rel=1e-15, abs=1e-22)
@@ -376,3 +376,18 @@ def test_exposure_of_long_and_short(rows):
     assert (abs(net) <= gross + 1e-15).all() and gross == pytest.approx(abs(v).sum(axis=1) / 1000)
     s = M.exposure_stats(v, e)
     assert s["max_gross_exposure"] == gross.max() and s["average_net_exposure"] == pytest.approx(net.mean())
+
+
+@pytest.mark.parametrize("kind", ["fat", "ties", "constant", "sorted", "misleading"])
+@pytest.mark.parametrize("cutoff", [0.0001, 0.01, 0.05, 0.3, 0.5])
+def test_tails_of_a_long_series_are_exact_whatever_the_sample_says(kind, cutoff):
+    n = 4 * M.SAMPLE + 7
+    x = np.random.default_rng(5).standard_t(4, n).clip(-8, 8) * 0.004
+    if kind == "ties": x = x.round(3)
+    if kind == "constant": x = np.full(n, 0.001)
+    if kind == "sorted": x = np.sort(x)
+    if kind == "misleading": x[::n // M.SAMPLE] = 0.05  # every value that is sampled
+    found, ranked = M._tails(x[None], cutoff), np.sort(x)
+    assert found.low[0] == pytest.approx(np.quantile(x, cutoff), rel=1e-12) and found.worst[0] == ranked[:int((n - 1) * cutoff) + 1].mean()
+    assert found.high[0] == pytest.approx(np.quantile(x, 1 - cutoff), rel=1e-12)
+    assert [v.tolist() for v in M._tails(np.stack([x, x]), cutoff)] == [v.tolist() * 2 for v in found]
