@@ -43,7 +43,7 @@ Settled = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]] # Own
 def _over_own(panel: Panel, data: Columns, settle: Settled) -> Labels:
     "`settle` for each symbol's own bars."
     value, end = np.full(panel.close.shape, np.nan), np.full(panel.close.shape, -1)
-    for s in range(value.shape[1]):
+    for s in range(len(panel.symbols)):
         own = np.flatnonzero(~np.isnan(panel.close[:, s]))
         if not len(own): continue
         got, at = settle({c: np.ascontiguousarray(x[own, s]) for c, x in data.items()})
@@ -137,7 +137,7 @@ def cusum(
 ) -> np.ndarray: # bool [T, S]
     "Where something has happened."
     data, out = _data(panel), np.full(panel.close.shape, False)
-    for s in range(out.shape[1]):
+    for s in range(len(panel.symbols)):
         own = np.flatnonzero(~np.isnan(panel.close[:, s]))
         close = np.ascontiguousarray(data["close"][own, s])
         events = np.full(len(own), False)
@@ -151,7 +151,7 @@ def uniqueness(
 ) -> np.ndarray: # float64 [T, S]: above 0, up to 1; nan where there is no label
     "The average uniqueness of each label."
     out = np.full(labels.value.shape, np.nan)
-    for s in range(out.shape[1]):
+    for s in range(int(labels.value.shape[1])):
         rows = np.flatnonzero(labels.end[:, s] >= 0)
         ends = labels.end[rows, s]
         steps = np.bincount(rows + 1, minlength=len(out) + 2) - np.bincount(ends + 1, minlength=len(out) + 2)

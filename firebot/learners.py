@@ -118,7 +118,7 @@ LEARNERS: dict[str, Learner] = {}
 
 def one_thread() -> AbstractContextManager[Any]:
     "Linear algebra by one thread, whatever the machine has."
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits # type: ignore[import-untyped]
     return threadpool_limits(1)
 
 # %% ../nbs/27_learners.ipynb #linear
@@ -182,10 +182,10 @@ def _forest(data: bytes) -> Any:
 
 def _load_forest(data: bytes) -> Score:
     forest = _forest(data)
-    trees, up = [e.tree_ for e in forest.estimators_], list(forest.classes_).index(True) if True in forest.classes_ else None
+    trees = [e.tree_ for e in forest.estimators_]
     def score(x: np.ndarray) -> np.ndarray:
         small, out = np.ascontiguousarray(x, np.float32), np.zeros(len(x))
-        for tree in trees if up is not None else (): out += tree.predict(small)[:, up]
+        for tree in trees: out += tree.predict(small)[:, 1]
         return out / len(trees)
     return score
 
@@ -215,11 +215,13 @@ def _fit_lightgbm(t: Task) -> bytes:
 
 def _lightgbm(data: bytes) -> Any:
     import lightgbm
-    return lightgbm.Booster(params=dict(num_threads=1, verbosity=-1), model_str=data.decode())
+    return lightgbm.Booster(model_str=data.decode())
 
 def _load_lightgbm(data: bytes) -> Score:
     model = _lightgbm(data)
     return lambda x: np.asarray(model.predict(np.ascontiguousarray(x), raw_score=True, num_threads=1), np.float64)
+
+def _shap_lightgbm(data: bytes, x: np.ndarray) -> np.ndarray: return _lightgbm(data).predict(x, pred_contrib=True, num_threads=1)[:, :-1]
 
 def _fit_xgboost(t: Task) -> bytes:
     import xgboost
@@ -247,7 +249,7 @@ def _shap_xgboost(data: bytes, x: np.ndarray) -> np.ndarray:
 
 LEARNERS["lightgbm"] = Learner(
     ".txt", _boosted(leaves=Param(15, 2, 10_000, "of a tree"), min_leaf=Param(50, 1, 1_000_000, "examples in a leaf")),
-    _fit_lightgbm, _load_lightgbm, shap=lambda data, x: _lightgbm(data).predict(x, pred_contrib=True, num_threads=1)[:, :-1], packages=("lightgbm",))
+    _fit_lightgbm, _load_lightgbm, shap=_shap_lightgbm, packages=("lightgbm",))
 LEARNERS["xgboost"] = Learner(
     ".json", _boosted(depth=Param(4, 1, 64, "levels of a tree"), min_weight=Param(10.0, 0, 1e9, "weight in a leaf")),
     _fit_xgboost, _load_xgboost, shap=_shap_xgboost, packages=("xgboost-cpu",))
@@ -364,8 +366,9 @@ def measures(
     area = (ranks(p)[up].sum() - n * (n + 1) / 2) / (n * (len(up) - n)) if 0 < n < len(up) else 0.5
     def loss(x: Any) -> float: return float(-np.where(up, np.log(x), np.log1p(-np.asarray(x))).mean()) if len(up) else 0.0
     coin = loss(np.clip(np.full(len(up), rise), 1e-12, 1 - 1e-12))
-    return {"examples": len(up), "rises": round(rise, 6), "auc": round(float(area), 6), "log_loss": round(loss(q), 6), "coin": round(coin, 6),
-            "brier": round(float(((p - up) ** 2).mean()) if len(up) else 0.0, 6), "accuracy": round(float(((p > 0.5) == up).mean()) if len(up) else 0.0, 6)}
+    found = {"rises": rise, "auc": area, "log_loss": loss(q), "coin": coin, "brier": ((p - up) ** 2).sum() / max(len(up), 1),
+             "accuracy": ((p > 0.5) == up).sum() / max(len(up), 1)}
+    return {"examples": len(up), **{name: round(float(x), 6) for name, x in found.items()}}
 
 # %% ../nbs/27_learners.ipynb #fit
 COMMON: dict[str, Param] = {"select": Param(0, 0, 10_000, "features to keep; 0 keeps all"),
@@ -401,23 +404,25 @@ def fit_model(
     first, last = inner_split(samples, told["holdout"])
     for part, what in ((first, "to fit"), (last, "to calibrate")):
         if len(part) < 20 or (part.y > 0).all() or not (part.y > 0).any():
-            raise DataError(f"There are {len(part)} examples {what}, {int((part.y > 0).sum())} of them rises; take a longer window, or another label.")
+            rises = int((part.y > 0).sum())
+            raise DataError(f"There are {len(part)} examples {what}, {rises} of them rises; take a longer window, or another label.")
     files, scores = {}, []
     with one_thread():
         for kind in kinds:
-            own = told if len(kinds) == 1 else check_params(kind, LEARNERS[kind].params, {})
+            mine = told if len(kinds) == 1 else check_params(kind, LEARNERS[kind].params, {})
             prepare = Prepare.fit(first.x(), first.y, told["select"], LEARNERS[kind].scaled)
             names = tuple(samples.names[j] for j in prepare.keep)
             files[f"{kind}.prepare.json"] = _numbers(features=names, **vars(prepare))
-            task = Task(prepare.apply(first.x(window)), first.y, first.y > 0, first.weight / first.weight.mean(), names, own, seed)
+            task = Task(prepare.apply(first.x(window)), first.y, first.y > 0, first.weight / first.weight.mean(), names, mine, seed)
             files[kind + LEARNERS[kind].suffix] = LEARNERS[kind].fit(task)
             scores.append(LEARNERS[kind].load(files[kind + LEARNERS[kind].suffix])(prepare.apply(last.x(window))))
         fit = fit_platt if told["calibrate"] == "platt" else fit_isotonic
         curve = fit(np.column_stack(scores), last.y > 0)
     files["calibration.json"] = _numbers(**curve)
     metrics = {"calibration": measures(calibrated(curve, np.column_stack(scores)), last.y > 0)}
-    return Artefact({"learners": list(kinds), "params": told, "seed": seed, "window": window, "names": list(samples.names), "metrics": metrics,
-                     "examples": {"fit": len(first), "calibrate": len(last)}, "packages": _versions(kinds), "code": source_digest(), **(card or {})}, files)
+    own = {"learners": list(kinds), "params": told, "seed": seed, "window": window, "names": list(samples.names), "metrics": metrics,
+           "examples": {"fit": len(first), "calibrate": len(last)}, "packages": _versions(kinds), "code": source_digest()}
+    return Artefact({**own, **(card or {})}, files)
 
 def _versions(kinds: Sequence[str]) -> dict[str, str]:
     found = {}
@@ -505,18 +510,17 @@ class LearnerStrategy(Strategy):
     "A model that was fitted"
     learners: ClassVar[tuple[str, ...]] = () # Keys of `LEARNERS`
 
-    def __init__(self, strategy_id: str, config: Mapping[str, Any] | None = None, model: Model | None = None) -> None:
+    def __init__(self, strategy_id: str, config: Mapping[str, Any] | None = None) -> None:
         given = dict(config or {})
-        self.rule = _rule(strategy_id, given)
+        self.model = Model(load_model(str(given["model_path"]))) if given.get("model_path") else None
+        self.rule = _rule(strategy_id, {**(self.model.artefact.card["rule"] if self.model else {}), **given})
         own = {f"rule_{k}": p for k, p in self.rule.params.items()} if self.rule else {}
         self.params = {**ANSWERS, **self.trained(given), **own} # type: ignore[misc]
         super().__init__(strategy_id, given)
         if self.config["leave"] > self.config["enter"]:
             raise ConfigError(f"{strategy_id}.leave is {self.config['leave']}; it must be at most enter, which is {self.config['enter']}.")
-        if model is None and self.config["model_path"]: model = Model(load_model(self.config["model_path"]))
-        self.model = model
-        if model: self._fits(model, given)
-        self.window = max([model.window if model else 1, *([self.rule.window] if self.rule else [])]) # type: ignore[misc]
+        if self.model: self._fits(self.model, given)
+        self.window = max([self.model.window if self.model else 1, *([self.rule.window] if self.rule else [])]) # type: ignore[misc]
 
     @classmethod
     def kinds(cls, given: Mapping[str, Any]) -> tuple[str, ...]: return cls.learners
@@ -528,11 +532,12 @@ class LearnerStrategy(Strategy):
     def _fits(self, model: Model, given: Mapping[str, Any]) -> None:
         card, who = model.artefact.card, self.strategy_id
         if list(self.kinds(self.config)) != card["learners"]:
-            raise ConfigError(f"{who}: its model is of {' and '.join(card['learners'])}, not of {' and '.join(self.kinds(self.config))}; name the class that fits it.")
-        said = {**card["params"], **card.get("rule", {"rule": ""})}
+            made, asked = (" and ".join(x) for x in (card["learners"], self.kinds(self.config)))
+            raise ConfigError(f"{who}: its model is of {made}, not of {asked}; name the class that fits it.")
+        said = {**card["params"], **card["rule"]}
         for key, value in said.items():
-            if key in given and given[key] != value: raise ConfigError(f"{who}.{key} is {given[key]!r}; its model was trained with {value!r}: leave the key out.")
-        if said["rule"] != self.config["rule"]: raise ConfigError(f"{who}.rule is {self.config['rule']!r}; its model judges {said['rule']!r}: write that.")
+            if key in given and given[key] != value:
+                raise ConfigError(f"{who}.{key} is {given[key]!r}; its model was trained with {value!r}: leave the key out.")
         self.config |= {k: v for k, v in said.items() if k in self.params}
 
     def features(self) -> Mapping[str, Declaration]:
@@ -541,7 +546,8 @@ class LearnerStrategy(Strategy):
     def inputs(self) -> dict[str, str]: return {"model": self.model.artefact.digest} if self.model else {}
 
     def signals(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        if not self.model: raise ConfigError(f"{self.strategy_id} has no model yet; train one with `firebot train`, and give its folder as model_path.")
+        if not self.model:
+            raise ConfigError(f"{self.strategy_id} has no model yet; train one with `firebot train`, and give its folder as model_path.")
         names = self.model.artefact.card["names"]
         p = probabilities(self.model, [features[name] for name in names])
         if not self.rule: return self.opinions(p)

@@ -109,7 +109,8 @@ def model_folder(
     if what: raise ConfigError(f"model_path is {str(path)!r}, a {what} file, which runs code when it is opened; train the model again with "
                                "`firebot train` and give the folder that it names.")
     folder = _home() / Path(path).expanduser()
-    if not folder.is_dir(): raise ConfigError(f"model_path is {str(path)!r}, which is no folder; give models/NAME/VERSION, as `firebot train` names it.")
+    if not folder.is_dir():
+        raise ConfigError(f"model_path is {str(path)!r}, which is no folder; give models/NAME/VERSION, as `firebot train` names it.")
     if (folder / "card.json").is_file(): return folder
     if not versions(folder): raise ConfigError(f"model_path is {str(path)!r}, a folder without a card.json; give models/NAME/VERSION.")
     return folder / str(versions(folder)[-1])
