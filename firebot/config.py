@@ -7,9 +7,9 @@ __all__ = ['KeyPath', 'Exact', 'Positive', 'Cost', 'Percent', 'Name', 'ClassName
            'Text', 'Parameters', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Origin', 'Document', 'read_yaml', 'redact',
            'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig', 'AssetConfig', 'PortfolioConfig',
            'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'RiskConfig', 'RunConfig', 'InstrumentConfig',
-           'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'EnsembleConfig', 'TaxConfig', 'Config', 'Problem',
-           'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks', 'dump_config', 'unsupported', 'workspace',
-           'Settings', 'settings']
+           'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'EnsembleConfig', 'TaxConfig', 'LabelConfig',
+           'WalkForwardConfig', 'Config', 'Problem', 'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks',
+           'dump_config', 'unsupported', 'workspace', 'Settings', 'settings']
 
 # %% ../nbs/01_config.ipynb #imports
 import configparser
@@ -426,6 +426,23 @@ class TaxConfig(Block):
     holding_period: Annotated[str, _one_of("tack", "date", "nodouble")] = "tack"
     older_lots_replace: bool = True
 
+# %% ../nbs/01_config.ipynb #learning
+class LabelConfig(Block):
+    "What a model is to foresee"
+    kind: Name = Field(examples=["forward_return"]) # Looked up among the labels: forward_return, sign, triple_barrier
+    params: Parameters = {}
+    events: Name = "all" # Bars that are asked about: all, cusum
+    event_params: Parameters = {}
+
+class WalkForwardConfig(Block):
+    "How history is divided, in rows"
+    train: Annotated[int, Field(ge=20)] = 756 # To learn from
+    test: Annotated[int, Field(ge=1)] = 126 # To ask about before the model is trained anew
+    embargo: Annotated[int, Field(ge=0)] = 0 # Left out between the two
+    anchored: bool = False # Learn from the first row on
+    groups: Annotated[int, Field(ge=2, le=20)] | None = None # Of rows, for combinatorial cross-validation; none if left out
+    tests: Annotated[int, Field(ge=1, le=19)] = 2 # Groups that it asks about at a time
+
 # %% ../nbs/01_config.ipynb #config
 class Config(Block):
     "Everything a run is made of"
@@ -439,6 +456,9 @@ class Config(Block):
     execution: ExecutionConfig = ExecutionConfig()
     risk: RiskConfig = RiskConfig()
     instruments: Annotated[tuple[InstrumentConfig, ...], _list()] = ()
+    features: Parameters | None = None # Declarations by name, for models
+    label: LabelConfig | None = None
+    walk_forward: WalkForwardConfig | None = None
     ensemble: EnsembleConfig | None = None
     tax: TaxConfig | None = None
     metrics: MetricsConfig = MetricsConfig()

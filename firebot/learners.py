@@ -6,7 +6,7 @@
 __all__ = ['Score', 'LEARNERS', 'COMMON', 'ANSWERS', 'Samples', 'sequences', 'ready', 'make_samples', 'answered', 'Task',
            'Learner', 'one_thread', 'Prepare', 'ranks', 'fit_platt', 'fit_isotonic', 'calibrated', 'measures',
            'inner_split', 'learner_params', 'fit_model', 'Model', 'permutation_importance', 'shap_importance',
-           'LearnerStrategy', 'probabilities', 'LogisticStrategy', 'RidgeStrategy', 'RandomForestStrategy',
+           'LearnerStrategy', 'probabilities', 'in_sample', 'LogisticStrategy', 'RidgeStrategy', 'RandomForestStrategy',
            'LightGBMStrategy', 'XGBoostStrategy', 'StackedStrategy', 'train_model', 'training_params', 'card_of']
 
 # %% ../nbs/27_learners.ipynb #imports
@@ -553,7 +553,8 @@ class LearnerStrategy(Strategy):
     def features(self) -> Mapping[str, Declaration]:
         own = {f"rule.{name}": d for name, d in self.rule.features().items()} if self.rule else {}
         return {**(self.model.artefact.card["features"] if self.model else {"close": ("last",)}), **own}
-    def inputs(self) -> dict[str, str]: return {"model": self.model.artefact.digest} if self.model else {}
+    def inputs(self) -> dict[str, str]:
+        return {**_versions(self.kinds(self.config)), **({"model": self.model.artefact.digest} if self.model else {})}
 
     def signals(self, features: dict[str, np.ndarray]) -> np.ndarray:
         if not self.model:
@@ -600,6 +601,18 @@ def _rule(strategy_id: str, given: dict[str, Any]) -> Strategy | None:
     if not rule.vectorised or rule.together or isinstance(rule, LearnerStrategy):
         raise ConfigError(f"{strategy_id}.rule is {given['rule']!r}; a rule that can be judged is written with `signals` and looks at one symbol.")
     return rule
+
+# %% ../nbs/27_learners.ipynb #seen
+def in_sample(
+    strategy: Strategy,
+    panel: Panel, # That it is asked about
+) -> str: # Empty: nothing of it
+    "What to say where the bars of a run are among those that the model learned from."
+    model = strategy.model if isinstance(strategy, LearnerStrategy) else None
+    end = (model.artefact.card.get("data") or {}).get("end", "") if model else ""
+    first = str(panel.start[:1].astype("datetime64[ns]").astype("datetime64[D]")[0])
+    if not end or first > end: return ""
+    return f"{strategy.strategy_id}: its model learned from bars up to {end}, and the run begins on {first}; up to then it remembers."
 
 # %% ../nbs/27_learners.ipynb #strategies
 @register

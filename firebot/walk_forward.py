@@ -39,9 +39,9 @@ class Plan:
     train: int = 756 # Rows to learn from
     test: int = 126 # Rows to ask about before it is trained anew
     embargo: int = 0 # Rows left out between the two
-    method: str = "rolling" # Or `anchored`, or `combinatorial`
-    groups: int = 6 # Of rows (combinatorial)
-    tests: int = 2 # Groups asked about at a time (combinatorial)
+    anchored: bool = False # Learn from the first row on
+    groups: int = 6 # Of rows, in cross-validation
+    tests: int = 2 # Groups asked about at a time, in cross-validation
 
 @dataclass(frozen=True)
 class Fold:
@@ -56,7 +56,7 @@ def make_folds(
     "The folds of a rolling or anchored plan, in order."
     if rows < plan.train + 2: raise ConfigError(f"walk_forward.train is {plan.train:,} rows and there are {rows:,}; take fewer, or a longer range.")
     firsts = range(plan.train, rows, plan.test)
-    return [Fold((0 if plan.method == "anchored" else t - plan.train, t), (t, min(t + plan.test, rows))) for t in firsts]
+    return [Fold((0 if plan.anchored else t - plan.train, t), (t, min(t + plan.test, rows))) for t in firsts]
 
 # %% ../nbs/52_walk_forward.ipynb #purge
 def purged(
@@ -178,7 +178,8 @@ def combinatorial(
     progress: Callable[[int, int], None] = lambda done, of: None, # Told after each choice
 ) -> Paths:
     "Every choice of `plan.tests` groups out of `plan.groups`."
-    if not 1 <= plan.tests < plan.groups: raise ConfigError(f"walk_forward.tests is {plan.tests}; it must be from 1 to below groups, which is {plan.groups}.")
+    if not 1 <= plan.tests < plan.groups:
+        raise ConfigError(f"walk_forward.tests is {plan.tests}; it must be from 1 to below groups, which is {plan.groups}.")
     edges = np.linspace(0, len(panel), plan.groups + 1).astype(int).tolist()
     everything, known, sides = _asked(strategy, panel, features, labels)
     choices, found = list(combinations(range(plan.groups), plan.tests)), []
@@ -199,6 +200,9 @@ def fold_rows(
     days: np.ndarray, # datetime64[D] of each row
 ) -> list[dict[str, Any]]:
     "What became of each fold."
-    return [{"fold": i, "test_start": str(days[f.tests[0][0]]), "test_end": str(days[f.tests[-1][1] - 1]), "examples": f.examples, "purged": f.left_out,
-             "last_answer": str(days[f.last_answer]) if f.last_answer >= 0 else "", "asked": f.metrics["examples"],
-             **{k: f.metrics[k] for k in ("rises", "auc", "log_loss", "coin", "brier", "accuracy")}, "model": f.digest} for i, f in enumerate(folds, 1)]
+    def row(i: int, f: FoldResult) -> dict[str, Any]:
+        last = str(days[f.last_answer]) if f.last_answer >= 0 else ""
+        when = {"fold": i, "test_start": str(days[f.tests[0][0]]), "test_end": str(days[f.tests[-1][1] - 1])}
+        worth = {k: f.metrics[k] for k in ("rises", "auc", "log_loss", "coin", "brier", "accuracy")}
+        return {**when, "examples": f.examples, "purged": f.left_out, "last_answer": last, "asked": f.metrics["examples"], **worth, "model": f.digest}
+    return [row(i, f) for i, f in enumerate(folds, 1)]
