@@ -133,6 +133,7 @@ def load_model(
         if Path(file).name != file or Path(file).suffix not in SUFFIXES: raise DataError(f"{path}: {file} is no file of a model; train it again.")
         files[file] = (folder / file).read_bytes() if (folder / file).is_file() else b""
         if _sha(files[file]) != digest: raise DataError(f"{path}: {file} is not what the card says; train the model again.")
+    if "names" in card: card["features"] = {name: card["features"][name] for name in card["names"]} # in the order of training
     return Artefact(card, files)
 
 # %% ../nbs/25_model_store.ipynb #features
