@@ -662,6 +662,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'firebot.learners.Samples.take': ('learners.html#samples.take', 'firebot/learners.py'),
                                   'firebot.learners.Samples.x': ('learners.html#samples.x', 'firebot/learners.py'),
                                   'firebot.learners.StackedStrategy': ('learners.html#stackedstrategy', 'firebot/learners.py'),
+                                  'firebot.learners.StackedStrategy.__init__': ( 'learners.html#stackedstrategy.__init__',
+                                                                                 'firebot/learners.py'),
                                   'firebot.learners.StackedStrategy.kinds': ('learners.html#stackedstrategy.kinds', 'firebot/learners.py'),
                                   'firebot.learners.StackedStrategy.trained': ( 'learners.html#stackedstrategy.trained',
                                                                                 'firebot/learners.py'),

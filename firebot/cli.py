@@ -112,7 +112,8 @@ def train(config: ConfigPath, models: Models = None, set_: Set = None) -> None:
     for w in job.warnings: typer.echo(f"warning: {w}", err=True)
     for path, artefact in fit(job, models):
         m = artefact.card["metrics"]["calibration"]
-        typer.echo(f"{_near(path.absolute())}: {' + '.join(artefact.card['learners'])}, AUC {m['auc']:.3f} on the {m['examples']:,} examples that calibrated it")
+        what = " + ".join(artefact.card["learners"])
+        typer.echo(f"{_near(path.absolute())}: {what}, AUC {m['auc']:.3f} on the {m['examples']:,} examples that calibrated it")
 
 @app.command()
 def walkforward(config: ConfigPath, out: Out = None, set_: Set = None) -> None:

@@ -28,7 +28,8 @@ def alone(
     seed: int | None = None, # None: nothing is drawn
 ) -> Iterator[Any]: # PyTorch itself
     "PyTorch with one thread and a generator of our own."
-    try: import torch
+    try:
+        import torch
     except ImportError: raise ConfigError('PyTorch is not installed; pip install "firebot[deep]".') from None
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -45,6 +46,7 @@ def lstm(
 ) -> Any: # torch.nn.Module
     "Bars one after the other."
     import torch
+
     class LSTM(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -59,6 +61,7 @@ def transformer(
 ) -> Any: # torch.nn.Module
     "Bars beside each other."
     import torch
+
     class Transformer(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()

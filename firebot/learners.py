@@ -128,7 +128,7 @@ LEARNERS: dict[str, Learner] = {}
 
 def one_thread() -> AbstractContextManager[Any]:
     "Linear algebra by one thread, whatever the machine has."
-    from threadpoolctl import threadpool_limits # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     return threadpool_limits(1)
 
 # %% ../nbs/27_learners.ipynb #linear
@@ -206,13 +206,15 @@ def _shap_forest(data: bytes, x: np.ndarray) -> np.ndarray:
 
 LEARNERS["forest"] = Learner(
     ".skops", {"trees": Param(200, 1, 10_000, "how many"), "depth": Param(6, 1, 64, "levels of a tree"),
-               "min_leaf": Param(50, 1, 1_000_000, "examples in a leaf"), "columns": Param(0.5, 0.01, 1, "part of the features that a split looks at")},
+               "min_leaf": Param(50, 1, 1_000_000, "examples in a leaf"),
+               "columns": Param(0.5, 0.01, 1, "part of the features that a split looks at")},
     _fit_forest, _load_forest, shap=_shap_forest, packages=("scikit-learn", "skops"))
 
 # %% ../nbs/27_learners.ipynb #boosted
 def _boosted(**more: Param) -> dict[str, Param]:
     return {"trees": Param(200, 1, 100_000, "how many"), "learning_rate": Param(0.03, 1e-6, 1, "weight of a tree"), **more,
-            "columns": Param(0.8, 0.01, 1, "part of the features that a tree sees"), "rows": Param(0.8, 0.01, 1, "part of the examples that a tree sees")}
+            "columns": Param(0.8, 0.01, 1, "part of the features that a tree sees"),
+            "rows": Param(0.8, 0.01, 1, "part of the examples that a tree sees")}
 
 def _fit_lightgbm(t: Task) -> bytes:
     import lightgbm
@@ -644,6 +646,11 @@ class XGBoostStrategy(LearnerStrategy):
 class StackedStrategy(LearnerStrategy):
     "Several models, weighed by a logistic curve"
     learners = ("logistic", "forest", "lightgbm")
+
+    def __init__(self, strategy_id: str, config: Mapping[str, Any] | None = None) -> None:
+        given = dict(config or {})
+        made = load_model(str(given["model_path"])).card["learners"] if given.get("model_path") else []
+        super().__init__(strategy_id, {**({"members": ", ".join(made)} if len(made) > 1 else {}), **given})
 
     @classmethod
     def kinds(cls, given: Mapping[str, Any]) -> tuple[str, ...]:

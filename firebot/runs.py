@@ -38,12 +38,12 @@ from .engine import CURRENCIES, Result, Seat, Setup, make_window, plain, stepwis
 from .engine import backtest as simulate
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
 from .feed import follow as through_renames
-from .learners import LearnerStrategy, in_sample
-from .model_store import same_features
 from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
+from .learners import LearnerStrategy, in_sample
 from .logs import Log, bind, follow
 from .metrics import drawdown_table, format_metric, money, periods_per_year, summary
+from .model_store import same_features
 from firebot.models import (
     COLUMNS,
     EXCHANGES,

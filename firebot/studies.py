@@ -105,7 +105,8 @@ def model_table(
         m = a.card["metrics"]["calibration"]
         return ("/".join(path.parts[-3:]), " + ".join(a.card["learners"]), f"{a.card['examples']['fit']:,}", f"{m['examples']:,}", f"{m['auc']:.3f}",
                 f"{m['log_loss']:.4f}", f"{m['coin']:.4f}")
-    return Table(("Model", "Kind", "Fitted to", "Calibrated on", "AUC", "Log loss", "Of a coin"), tuple(row(*m) for m in models), frozenset(range(2, 7)))
+    columns = ("Model", "Kind", "Fitted to", "Calibrated on", "AUC", "Log loss", "Of a coin")
+    return Table(columns, tuple(row(*m) for m in models), frozenset(range(2, 7)))
 
 # %% ../nbs/74_studies.ipynb #study
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,8 @@ def _spoken(name: str, panel: Panel, walk: WalkForward, first: int) -> tuple[np.
 def _heard(strategy: Any, panel: Panel, first: int) -> tuple[np.ndarray, list[Signal]]:
     "The signals, from row `first` on, of a strategy that has nothing to learn."
     if strategy.hears_fills: raise ConfigError(f"{strategy.strategy_id} waits for fills; it cannot take part in a walk, so leave it out.")
-    values = batch_signals(strategy, panel, records := [])
+    records: list[Signal] = []
+    values = batch_signals(strategy, panel, records)
     return values[first:], [r for r in records if r.timestamp >= from_ns(int(panel.end[first]))]
 
 def run_study(
@@ -172,10 +174,10 @@ def importance_table(
     strategy: str,
 ) -> Table:
     "What the models looked at, and whether it helped."
-    rows = made.walks[strategy].importance.items()
-    return Table(("Feature", "Loss when shuffled", "Worst fold", "SHAP"),
-                 tuple((name, f"{x['permutation']:+.5f}", f"{x['worst']:+.5f}", f"{x['shap']:.4f}" if x["shap"] == x["shap"] else "–") for name, x in rows),
-                 frozenset((1, 2, 3)), strategy)
+    def row(name: str, x: Mapping[str, float]) -> tuple[str, ...]:
+        return name, f"{x['permutation']:+.5f}", f"{x['worst']:+.5f}", f"{x['shap']:.4f}" if x["shap"] == x["shap"] else "–"
+    rows = tuple(row(name, x) for name, x in made.walks[strategy].importance.items())
+    return Table(("Feature", "Loss when shuffled", "Worst fold", "SHAP"), rows, frozenset((1, 2, 3)), strategy)
 
 def study_files(
     made: Study,
@@ -225,5 +227,6 @@ def convert(
     if not config.features: raise refusal(config, ("features",), "a model has to have something to look at; add it, in the order of its training.")
     made = make_strategy(named[0].name, named[0].class_name, {k: v for k, v in named[0].params.items() if k != "model_path"})
     if not isinstance(made, LearnerStrategy):
-        raise refusal(config, ("strategies", config.strategies.index(named[0]), "class"), "it is no network; name LSTMStrategy or TransformerStrategy.")
+        at = ("strategies", config.strategies.index(named[0]), "class")
+        raise refusal(config, at, "it is no network; name LSTMStrategy or TransformerStrategy.")
     return save_model(convert_pt(file, made, config.features), models or settings(home(), config).models, named[0].name)

@@ -127,7 +127,9 @@ class WalkForward:
         return {name: {"permutation": names[name], "worst": min(f.permutation[name] for f in self.folds if f.permutation), "shap": mean("shap", name)}
                 for name in sorted(names, key=lambda n: -names[n])}
 
-def _asked(strategy: LearnerStrategy, panel: Panel, features: Mapping[str, Declaration], labels: Labels) -> tuple[Samples, Samples, np.ndarray | None]:
+def _asked(
+    strategy: LearnerStrategy, panel: Panel, features: Mapping[str, Declaration], labels: Labels,
+) -> tuple[Samples, Samples, np.ndarray | None]:
     "All bars with features, those with answers, and the signals of the rule that is judged."
     sides = batch_signals(strategy.rule, panel) if strategy.rule else None
     everything = make_samples(panel, features, None, int(strategy.config.get("sequence_length", 1)))

@@ -358,16 +358,16 @@ data_sources: [{type: sample, symbols: [AAPL, IBM]}]
 run: {start: 2004-01-02, end: 2005-12-30}
 strategies:
   - {name: a, class: RidgeStrategy}
-  - {name: b, class: LogisticStrategy, params: {rule: SmaCrossStrategy, rule_fast: 2, rule_slow: 5}}
+  - {name: b, class: LogisticStrategy, params: {rule: SmaCrossStrategy, rule_fast: 1, rule_slow: 3}}
   - {name: c, class: BuyAndHoldStrategy}
 features: {week: [returns, {window: 5}]}
-label: {kind: sign, events: cusum, event_params: {threshold: 1}}
+label: {kind: sign}
 """
     config = load_config(text)
     made = train(make_job(config), tmp_path)
     assert [p.relative_to(tmp_path).as_posix() for p, _ in made] == ["a/1", "b/1"]
     assert train(make_job(config), tmp_path)[0][0] == made[0][0]
-    assert made[1][1].card["rule"] == {"rule": "SmaCrossStrategy", "rule_fast": 2, "rule_slow": 5, "rule_allow_short": False}
+    assert made[1][1].card["rule"] == {"rule": "SmaCrossStrategy", "rule_fast": 1, "rule_slow": 3, "rule_allow_short": False}
     for key in ("features", "label"):
         broken = config.model_copy(update={key: None})
         with pytest.raises(ConfigError, match=f"{key} is missing"): train(make_job(broken), tmp_path)
