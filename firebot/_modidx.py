@@ -670,6 +670,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'firebot.learners.Task': ('learners.html#task', 'firebot/learners.py'),
                                   'firebot.learners.XGBoostStrategy': ('learners.html#xgbooststrategy', 'firebot/learners.py'),
                                   'firebot.learners._boosted': ('learners.html#_boosted', 'firebot/learners.py'),
+                                  'firebot.learners._evenly': ('learners.html#_evenly', 'firebot/learners.py'),
                                   'firebot.learners._fit_forest': ('learners.html#_fit_forest', 'firebot/learners.py'),
                                   'firebot.learners._fit_lightgbm': ('learners.html#_fit_lightgbm', 'firebot/learners.py'),
                                   'firebot.learners._fit_logistic': ('learners.html#_fit_logistic', 'firebot/learners.py'),

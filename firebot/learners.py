@@ -478,14 +478,20 @@ class Model:
         return calibrated(self.curve, self.scores(x)) if len(x) else np.empty(0)
 
 # %% ../nbs/27_learners.ipynb #importance
+def _evenly(samples: Samples, most: int) -> Samples:
+    "At most so many examples, spread over all."
+    return samples.take(np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(int)))
+
 def permutation_importance(
     model: Model,
     samples: Samples, # That it was not trained on
     seed: int = 0,
     repeats: int = 3,
+    most: int = 2000, # Examples looked at
 ) -> dict[str, float]: # By feature: loss when shuffled, less the loss as it is
     "What each feature is worth to the answers."
-    draw, x, up = np.random.default_rng(seed), samples.x(model.window), samples.y > 0
+    chosen = _evenly(samples, most)
+    draw, x, up = np.random.default_rng(seed), chosen.x(model.window), chosen.y > 0
     def loss(z: np.ndarray) -> float:
         q = np.clip(model.probability(z), 1e-12, 1 - 1e-12)
         return float(-np.where(up, np.log(q), np.log1p(-q)).mean())
@@ -507,9 +513,8 @@ def shap_importance(
     "The mean size of the contributions to the score, for a model of trees."
     kinds = model.artefact.card["learners"]
     if len(kinds) > 1 or not (explain := LEARNERS[kinds[0]].shap): return {}
-    prepare, chosen = model.members[0][0], np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(int))
-    with one_thread():
-        found = np.abs(explain(model.artefact.files[kinds[0] + LEARNERS[kinds[0]].suffix], prepare.apply(samples.take(chosen).x()))).mean(axis=0)
+    prepare, x = model.members[0][0], _evenly(samples, most).x()
+    with one_thread(): found = np.abs(explain(model.artefact.files[kinds[0] + LEARNERS[kinds[0]].suffix], prepare.apply(x))).mean(axis=0)
     sizes = dict(zip(prepare.keep, found.tolist()))
     return {name: float(sizes.get(j, 0.0)) for j, name in enumerate(samples.names)}
 
