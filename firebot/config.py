@@ -8,8 +8,9 @@ __all__ = ['KeyPath', 'Exact', 'Positive', 'Cost', 'Percent', 'Name', 'ClassName
            'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig', 'AssetConfig', 'PortfolioConfig',
            'TierConfig', 'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'StrategyRiskConfig', 'RiskConfig',
            'RunConfig', 'InstrumentConfig', 'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'SweepConfig',
-           'EnsembleConfig', 'TaxConfig', 'Config', 'Problem', 'unset', 'placed', 'refusal', 'load_config',
-           'config_from_blocks', 'dump_config', 'unsupported', 'workspace', 'Settings', 'settings']
+           'EnsembleConfig', 'TaxConfig', 'LabelConfig', 'WalkForwardConfig', 'Config', 'Problem', 'unset', 'placed',
+           'refusal', 'load_config', 'config_from_blocks', 'dump_config', 'unsupported', 'workspace', 'Settings',
+           'settings']
 
 # %% ../nbs/01_config.ipynb #imports
 import configparser
@@ -474,6 +475,23 @@ class TaxConfig(Block):
     holding_period: Annotated[str, _one_of("tack", "date", "nodouble")] = "tack"
     older_lots_replace: bool = True
 
+# %% ../nbs/01_config.ipynb #learning
+class LabelConfig(Block):
+    "What a model is to foresee"
+    kind: Name = Field(examples=["forward_return"]) # Looked up among the labels: forward_return, sign, triple_barrier
+    params: Parameters = {}
+    events: Name = "all" # Bars that are asked about: all, cusum
+    event_params: Parameters = {}
+
+class WalkForwardConfig(Block):
+    "How history is divided, in rows"
+    train: Annotated[int, Field(ge=20)] = 756 # To learn from
+    test: Annotated[int, Field(ge=1)] = 126 # To ask about before the model is trained anew
+    embargo: Annotated[int, Field(ge=0)] = 0 # Left out between the two
+    anchored: bool = False # Learn from the first row on
+    groups: Annotated[int, Field(ge=2, le=20)] | None = None # Of rows, for combinatorial cross-validation; none if left out
+    tests: Annotated[int, Field(ge=1, le=19)] = 2 # Groups that it asks about at a time
+
 # %% ../nbs/01_config.ipynb #config
 class Config(Block):
     "Everything a run is made of"
@@ -487,6 +505,9 @@ class Config(Block):
     execution: ExecutionConfig = ExecutionConfig()
     risk: RiskConfig = RiskConfig()
     instruments: Annotated[tuple[InstrumentConfig, ...], _list()] = ()
+    features: Parameters | None = None # Declarations by name, for models
+    label: LabelConfig | None = None
+    walk_forward: WalkForwardConfig | None = None
     ensemble: EnsembleConfig | None = None
     tax: TaxConfig | None = None
     metrics: MetricsConfig = MetricsConfig()

@@ -66,6 +66,7 @@ class Strategy:
     def on_fill(self, order: Order) -> None: pass
     def state(self) -> dict[str, Any]: return {}
     def restore(self, state: Mapping[str, Any]) -> None: pass
+    def inputs(self) -> dict[str, str]: return {} # Digests of what it reads beside bars and parameters
 
     @property
     def vectorised(self) -> bool: return _own(self, "signals")

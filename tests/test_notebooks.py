@@ -4,6 +4,7 @@ One run serves two questions: do its own tests pass, and are its saved outputs w
 front matter says `skip_exec: true` (run books, dashboards) are executed elsewhere.
 """
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,10 +51,16 @@ def runs(path: Path) -> bool:
     return not any(c["cell_type"] == "raw" and "skip_exec: true" in c["source"] for c in house.cells(path))
 
 
+def needed(path: Path) -> list[str]:
+    "The packages of an extra outside the lock that the notebook's front matter names"
+    return [m for c in house.cells(path) if c["cell_type"] == "raw" for m in re.findall(r"^needs: (\w+)$", c["source"], re.M)]
+
+
 @pytest.mark.parametrize("path", [p for p in house.notebooks(ROOT) if runs(p)],
                          ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_notebook(path: Path) -> None:
-    "It passes, and its saved outputs are fresh"
+    "It passes, and its saved outputs are fresh; a page that says what it `needs` waits for it"
+    for module in needed(path): pytest.importorskip(module)
     bad = stale(path, ROOT)
     assert not bad, "saved outputs are stale, run `make prepare`:\n" + "\n".join(bad)
 
