@@ -24,11 +24,12 @@ import numpy as np
 
 from .compiled import compiled
 from .config import ParallelConfig, SweepConfig
-from .engine import E_FILL, V_ACCOUNT, V_KIND, Result, Setup, backtest, stepwise
+from .engine import Result, Setup, backtest, stepwise
 from .features import columns
 from .feed import Actions, Panel
 from .indicators import sma
 from .models import COLUMNS, ConfigError, Signal
+from .orders import E_FILL, V_ACCOUNT, V_KIND
 from .overfitting import Trials, join, summarise
 from .parallel import Workers, in_groups
 from .rules import SmaCrossStrategy, make_strategy
