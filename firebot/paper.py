@@ -131,8 +131,8 @@ class Guarded(StreamRunner):
         records: list[Signal], # Takes the signals as records
     ) -> np.ndarray: # float64 [S]
         "What the strategy thinks; nothing once it has failed."
-        out = None if self.fault else self._guard(self._asked, row, records)
-        if not self.fault: return out
+        out: np.ndarray | None = None if self.fault else self._guard(self._asked, row, records)
+        if out is not None and not self.fault: return out
         records.clear()
         return np.full(len(row.symbols), np.nan)
 
@@ -160,7 +160,9 @@ class Stepped:
         return np.concatenate([self.walked, self.accepted])
 
 # %% ../nbs/35_paper.ipynb #blank
-def _none() -> Actions: return Actions(*(np.zeros(0, np.int64) for _ in range(5)), ())
+def _none() -> Actions:
+    none = np.zeros(0, np.int64)
+    return Actions(none, none, none, none, none, ())
 
 def blank_row(symbols: Sequence[str], resolution: str, setup: Setup) -> Panel:
     "A row in which nothing has a bar."
@@ -278,8 +280,8 @@ def unpack_row(
     head, columns = json.loads(line), np.frombuffer(rest, "<f8").astype(np.float64).reshape(len(COLUMNS), 1, len(symbols))
     at, kind, up, down = np.array([x[:4] for x in head["actions"]], np.int64).reshape(-1, 4).T.copy()
     actions = Actions(np.zeros(len(at), np.int64), at, kind, up, down, tuple(Decimal(x[4]) for x in head["actions"]))
-    times = (np.array([head[k]], np.int64) for k in ("start", "end"))
-    return Panel(tuple(symbols), resolution, *times, *columns, actions=actions, instruments=setup.instruments)
+    start, end = (np.array([head[k]], np.int64) for k in ("start", "end"))
+    return Panel(tuple(symbols), resolution, start, end, **dict(zip(COLUMNS, columns)), actions=actions, instruments=setup.instruments)
 
 # %% ../nbs/35_paper.ipynb #state
 def _pack(x: np.ndarray) -> dict[str, Any]:
@@ -372,7 +374,8 @@ class Lock:
         except OSError:
             who = lock_owner(folder)
             self._file.close()
-            raise RunError(f"{folder}: another process ({who or 'unknown'}) runs this session; stop it first, or give this one another name.") from None
+            raise RunError(f"{folder}: another process ({who or 'unknown'}) runs this session; stop it first, "
+                           "or give this one another name.") from None
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -548,7 +551,8 @@ class PaperSession(Record):
         "Take a step and put it on record."
         with self.whole():
             row, (told, events, columns) = self.live.row, self.perform(kind, data, bars)
-            self.commit(Step(self.number + 1, kind, row if kind == "bar" else self.live.row - 1, told, **columns), events)
+            blobs = (columns.get(c, b"") for c in ("bars", "intents", "equity"))
+            self.commit(Step(self.number + 1, kind, row if kind == "bar" else self.live.row - 1, told, *blobs), events)
             self.count += len(events)
         return events
 
@@ -653,7 +657,7 @@ def restore_session(
 def _repeat_all(session: PaperSession) -> None:
     events = islice(read(session.path, partial=True), session.count, None)
     for step in steps(session.path, session.number):
-        _, made, columns = session.perform(step.kind, step.data | ({} if step.kind not in ("warm", "bar", "arm") else {"faults": step.data["faults"]}), step.bars)
+        _, made, columns = session.perform(step.kind, step.data, step.bars)
         _same(session, step, made, list(islice(events, step.until - session.count)), columns)
         session.number, session.count = step.number, step.until
         if step.kind in COMMANDS: session._obeyed.add(step.data["id"])
@@ -664,7 +668,8 @@ def _same(session: PaperSession, step: Step, made: Sequence[Event], was: Sequenc
     for new, old in zip(made, was):
         if new != old: raise RunError(f"{where} gave {new}, and on record is {old}; the code or a strategy is not what it was.")
     if len(made) != len(was) or any(columns.get(c, b"") != getattr(step, c) for c in ("intents", "equity")):
-        raise RunError(f"{where} gave {len(made)} events, on record are {len(was)}, or other intents or equity; the code or a strategy is not what it was.")
+        raise RunError(f"{where} gave {len(made)} events, on record are {len(was)}, or other intents or equity; "
+                       "the code or a strategy is not what it was.")
 
 # %% ../nbs/35_paper.ipynb #status
 def status(
