@@ -257,7 +257,7 @@ def verify(
     root = Path(os.path.normpath(run / old["workspace"]))
     with tempfile.TemporaryDirectory() as away:
         code = "import sys; from firebot.cli import main; main(sys.argv[1:])"
-        done = subprocess.run([sys.executable, "-c", code, "backtest", str(run / "config.yaml"), "--out", away], cwd=away,
+        done = subprocess.run([sys.executable, "-c", code, old.get("kind", "backtest"), str(run / "config.yaml"), "--out", away], cwd=away,
                               env=_elsewhere(Path(away), root), capture_output=True, text=True)
         made = [f for f in Path(away).iterdir() if (f / "manifest.json").exists()]
         if not made: raise RunError(f"{old['run_id']} could not be run again: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")

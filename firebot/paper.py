@@ -43,7 +43,7 @@ from firebot.engine import (
 from .feed import Actions, Panel, Row
 from .journal import Event, Journal, Step, last_step, plain_json, read, steps
 from .logs import Log
-from .models import COLUMNS, ConfigError, Direction, JournalError, OrderError, RunError, Signal, from_ns
+from .models import COLUMNS, ConfigError, Direction, OrderError, RunError, Signal, from_ns
 from .strategies import Strategy, StreamRunner, fresh, groups
 
 # %% ../nbs/35_paper.ipynb #late
@@ -285,7 +285,8 @@ def unpack_row(
 
 # %% ../nbs/35_paper.ipynb #state
 def _pack(x: np.ndarray) -> dict[str, Any]:
-    return {"type": x.dtype.newbyteorder("<").str, "shape": list(x.shape), "data": base64.b64encode(x.astype(x.dtype.newbyteorder("<")).tobytes()).decode()}
+    little = x.astype(x.dtype.newbyteorder("<"))
+    return {"type": little.dtype.str, "shape": list(x.shape), "data": base64.b64encode(little.tobytes()).decode()}
 
 def _unpack(x: Mapping[str, Any]) -> np.ndarray:
     return np.frombuffer(base64.b64decode(x["data"]), x["type"]).astype(np.dtype(x["type"]).newbyteorder("=")).reshape(x["shape"])
@@ -499,6 +500,8 @@ class PaperSession(Record):
     ) -> None:
         self.live, self.resolution, self.facts = Live(strategies, setup, Limit(seconds, pulse)), resolution, dict(facts or {})
         self.every, self.wall, self.done, self.count, self.end = every, wall, False, 0, (0, 0)
+        self.last: Stepped | None = None # The last bar's
+        self.rows = np.zeros((0, 0), np.int64) # Kernel events of the last step
         self._interrupted, self._stopping, self._obeyed, self._bytes = False, False, set[str](), b""
         super().__init__(folder, identity(strategies, setup, resolution, self.facts), sync)
         try: restore_session(self)
@@ -519,7 +522,7 @@ class PaperSession(Record):
             row = self._unpacked(bars)
             self.end, self._bytes = (int(row.end[0]), int(row.start[0])), bars
             if kind == "warm": return {"faults": warm(live.runners.values(), [row], told)}, [], {"bars": bars}
-            x = take_step(live, row, told)
+            x = self.last = take_step(live, row, told)
             return {"faults": {n: list(f) for n, f in x.faults.items()}}, self._events(x.rows, x.records, int(row.start[0])), {
                 "bars": bars, "intents": x.intents.astype("<i8").tobytes(), "equity": x.equity.astype("<i8").tobytes()}
         if kind == "arm": return {**data, "faults": self._arm(data["strategy"], told)}, [], {}
@@ -545,6 +548,7 @@ class PaperSession(Record):
 
     def _unpacked(self, bars: bytes) -> Panel: return unpack_row(bars, self.live.symbols, self.resolution, self.live.setup)
     def _events(self, rows: np.ndarray, records: Mapping[str, list[Signal]], began: int) -> list[Event]:
+        self.rows = rows
         return list(to_events(rows, self.live.setup, None if self.count else self.facts, self.count, began, records))
 
     def step(self, kind: str, data: Mapping[str, Any], bars: bytes = b"") -> list[Event]: # On record
