@@ -261,11 +261,14 @@ class Journal:
         if mode not in ("create", "append") or sync not in ("normal", "full"):
             raise JournalError(f"a journal opens with create or append, normal or full; not with {mode!r}, {sync!r}.")
         self.where, self.count, self._hash, self._live = str(where), 0, hashlib.sha256(), True
-        for _, line in _scan(self.where, True) if mode == "append" else ():
-            self._hash.update(line)
-            self.count += 1
-        with _naming(self.where, "opened"):
+        if mode == "append" and not _path(self.where).is_file(): raise JournalError(f"{where} is no file; name the journal.sqlite of a run.")
+        with _naming(self.where, "opened"): # to write, so that SQLite can mend what a killed writer left
             self._db = _create(self.where, sync, steps) if mode == "create" else _connect(self.where, sync)
+        try:
+            for _, line in _scan(self.where, True) if mode == "append" else ():
+                self._hash.update(line)
+                self.count += 1
+        except BaseException: self.leave(); raise
 
     @property
     def live(self) -> bool:

@@ -10,7 +10,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .feed import DIVIDEND, SPLIT, Actions, Panel
-from .models import COLUMNS, DataError, FireBotError, Instrument, bar_end
+from .models import COLUMNS, FireBotError, Instrument, bar_end
 from .paper import Notice
 from .sources import DataSource
 
@@ -59,14 +59,14 @@ class Assembler:
         "Take a message; what it completes, and what is wrong with it."
         try:
             m = json.loads(line)
-            if "symbol" not in m: end = (int(m["end"]), 2**63)
-            else: end = (yield from self._bar(m, self._at[m["symbol"]]))
+            if "symbol" not in m: end: tuple[int, int] = int(m["end"]), 2**63
+            else: end = yield from self._bar(m, self._at[m["symbol"]])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             yield Notice("refused", {"why": f"{type(error).__name__}: {error}", "line": line.decode(errors="replace")[:200]})
             return
         for key in sorted(k for k in self._open if k < end): yield from self._close(key)
 
-    def _bar(self, m: dict[str, Any], j: int) -> Iterator[Notice]:
+    def _bar(self, m: dict[str, Any], j: int) -> Generator[Notice, None, tuple[int, int]]: # What rows before are complete now
         key = (_bar_end(m["start"], self.resolution, self.instruments[j].exchange), m["start"])
         if "open" not in m:
             self._slot(key)[1].append([j, SPLIT, *m["split"], Decimal(0)] if "split" in m else [j, DIVIDEND, 1, 1, Decimal(m["dividend"])])

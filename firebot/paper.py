@@ -555,8 +555,8 @@ class PaperSession(Record):
         "Take a step and put it on record."
         with self.whole():
             row, (told, events, columns) = self.live.row, self.perform(kind, data, bars)
-            blobs = (columns.get(c, b"") for c in ("bars", "intents", "equity"))
-            self.commit(Step(self.number + 1, kind, row if kind == "bar" else self.live.row - 1, told, *blobs), events)
+            bars, intents, equity = (columns.get(c, b"") for c in ("bars", "intents", "equity"))
+            self.commit(Step(self.number + 1, kind, row if kind == "bar" else self.live.row - 1, told, bars, intents, equity), events)
             self.count += len(events)
         return events
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from firebot.engine import (
 from .feed import Panel
 from .live import Assembler, messages, pipe
 from .models import Portfolio, RunError, from_ns
-from .paper import Notice, PaperSession, close_session, finish, take
+from .paper import PaperSession, close_session, finish, take
 from .portfolio import fold
 from .strategies import Strategy, StreamRunner, batch_signals, fresh
 
@@ -61,7 +61,8 @@ def history_of(panel: Panel, strategies: Sequence[Strategy], setup: Setup) -> Hi
     "The batch side."
     listeners = {s.strategy_id: _Kept(fresh(s), len(panel.symbols)) for s in strategies if s.hears_fills}
     signals = {s.strategy_id: batch_signals(s, panel) for s in strategies if not s.hears_fills}
-    result = stepwise(panel, signals | listeners, setup) if listeners else backtest(panel, signals, setup)
+    both: dict[str, np.ndarray | StreamRunner] = {**signals, **listeners}
+    result = stepwise(panel, both, setup) if listeners else backtest(panel, signals, setup)
     signals |= {name: np.stack(r.said) for name, r in listeners.items()}
     rows = result.events[:, V_ROW]
     cuts = np.searchsorted(rows, np.arange(len(panel) + 1))
@@ -93,10 +94,10 @@ def plant(
         records.clear()
         return np.full_like(out, np.nan)
     if stage == "features": runner.features.update = at(runner.features.update, nudged) # type: ignore[method-assign]
-    elif stage == "signals": runner.ask = silent # type: ignore[method-assign]
+    elif stage == "signals": runner.ask = silent # type: ignore[method-assign, assignment]
     elif stage == "orders": paper.signal_intents = at(paper.signal_intents, less_sure) # type: ignore[attr-defined]
     elif stage == "fills": paper.make_window = at(paper.make_window, dearer) # type: ignore[attr-defined]
-    elif stage == "money": live.account.walk = richer # type: ignore[method-assign]
+    elif stage == "money": live.account.walk = richer # type: ignore[method-assign, assignment]
     else: raise RunError(f"{stage!r} is no stage; choose one of {', '.join(STAGES)}.")
 
 # %% ../nbs/56_parity.ipynb #side
@@ -117,7 +118,7 @@ def paper_side(
     setup: Setup,
     resolution: str, # Key of `RESOLUTIONS`
     bars: int, # File descriptor to read messages from
-    answers: BinaryIO, # To write to
+    answers: IO[bytes], # To write to
     fault: tuple[str, int] | None = None, # Stage and bar
 ) -> None:
     "Run a session over messages and tell what each row did."
@@ -128,13 +129,15 @@ def paper_side(
     say(ready=session.live.row)
     def end(kind: str, **more: Any) -> None:
         x, account = session.last, session.live.account
-        say(kind=kind, walked=x.walked.tolist() if kind == "row" else [], accepted=session.rows.tolist() if kind == "end" else x.accepted.tolist(),
-            cash=account.state.cash.tolist(), equity=account.equity[session.live.row - 1].tolist(), **more)
+        walked, accepted = (x.walked, x.accepted) if x and kind == "row" else (session.rows[:0], session.rows)
+        say(kind=kind, walked=walked.tolist(), accepted=accepted.tolist(), cash=account.state.cash.tolist(),
+            equity=account.equity[session.live.row - 1].tolist(), **more)
     for item in assembler.read(pipe(bars)):
         before = session.live.row
         take(session, item)
-        if session.live.row > before:
-            end("row", row=before, features={n: {k: v.tolist() for k, v in f.items()} for n, f in kept.items()}, signals=session.last.opinions.tolist())
+        if session.last and session.live.row > before:
+            features = {n: {k: v.tolist() for k, v in f.items()} for n, f in kept.items()}
+            end("row", row=before, features=features, signals=session.last.opinions.tolist())
             if before % 7 == 6: paper.snapshot(session)
         elif isinstance(item, Panel): say(kind="again")
     finish(session)
@@ -174,7 +177,9 @@ def _event_stage(a: Sequence[int] | None, b: Sequence[int] | None) -> str:
     return "money" if all(x == y for k, (x, y) in enumerate(zip(a, b)) if k not in (V_AMOUNT, V_FEE)) else "fills"
 
 # %% ../nbs/56_parity.ipynb #differences
-def _differences(history: History, x: Mapping[str, Any], t: int, names: Sequence[str], done: int, cash: list[int] | None) -> Iterator[tuple[str, Any, Any]]:
+def _differences(
+    history: History, x: Mapping[str, Any], t: int, names: Sequence[str], done: int, cash: list[int] | None,
+) -> Iterator[tuple[str, Any, Any]]:
     "Stage, history and paper of what differs in a row, in the order in which it happened; `done` of its events are compared already."
     was = history.events[t].tolist()
     def events(made: list[list[int]], begin: int, whole: bool) -> Iterator[tuple[str, Any, Any]]:
@@ -186,7 +191,8 @@ def _differences(history: History, x: Mapping[str, Any], t: int, names: Sequence
     yield from events(x["walked"], done, False)
     for name in names if x["kind"] == "row" else ():
         for f, values in history.features[name].items():
-            if not _same(values[t], np.array(x["features"][name][f])): yield "features", f"{name}.{f} {values[t].tolist()}", f"{name}.{f} {x['features'][name][f]}"
+            got = np.array(x["features"][name][f], np.float64)
+            if not _same(values[t], got): yield "features", f"{name}.{f} {values[t].tolist()}", f"{name}.{f} {got.tolist()}"
     for k, name in enumerate(names if x["kind"] == "row" else ()):
         got = np.array(x["signals"][k], np.float64)
         if not _same(history.signals[name][t], got): yield "signals", f"{name} {history.signals[name][t].tolist()}", f"{name} {got.tolist()}"
@@ -200,8 +206,8 @@ def _differences(history: History, x: Mapping[str, Any], t: int, names: Sequence
 class Side:
     "The other process"
     pid: int
-    bars: BinaryIO # To it
-    answers: BinaryIO # From it
+    bars: IO[bytes] # To it
+    answers: IO[bytes] # From it
 
     def kill(self) -> None:
         "End it without notice."
@@ -267,7 +273,8 @@ def parity(
                 if t in left and t < T - 1:
                     side.kill()
                     side = start(folder)
-                    if (there := _answer(side)["ready"]) != t + 1: raise RunError(f"the paper side had {t + 1} rows on record and goes on at {there}.")
+                    there = _answer(side)["ready"]
+                    if there != t + 1: raise RunError(f"the paper side had {t + 1} rows on record and goes on at {there}.")
                     side.bars.write(b"".join(messages(panel[t:t + 1])))
                     side.bars.flush()
                     if _answer(side)["kind"] != "again": raise RunError(f"the paper side traded row {t} twice.")

@@ -21,7 +21,7 @@ from .books import canonical, home, sha
 from .config import Config, dump_config, load_config, settings
 from .engine import Result
 from .feed import Actions, Panel
-from .journal import last_step, read, steps
+from .journal import last_step, read
 from .live import replayed
 from .models import COLUMNS, ConfigError, RunError
 from .paper import PaperSession, command, lock_owner, run
@@ -70,10 +70,11 @@ def _panel(rows: list[Panel], job: Job) -> Panel:
     "Rows as one panel."
     if not rows: raise RunError("the session has no bars, so there is no run to close it as.")
     many = [t for t, r in enumerate(rows) for _ in range(len(r.actions))]
-    acts = [np.concatenate([getattr(r.actions, c) for r in rows]) for c in ("symbol", "kind", "numerator", "denominator")]
-    actions = Actions(np.array(many, np.int64), *acts, amount=tuple(a for r in rows for a in r.actions.amount)) # type: ignore[misc]
-    return replace(job.panel, start=np.concatenate([r.start for r in rows]), end=np.concatenate([r.end for r in rows]), actions=actions,
-                   **{c: np.concatenate([getattr(r, c) for r in rows]) for c in COLUMNS})
+    def joined(of: list[Any], name: str) -> np.ndarray: return np.concatenate([getattr(x, name) for x in of])
+    acts, columns = [r.actions for r in rows], {c: joined(rows, c) for c in ("start", "end", *COLUMNS)}
+    symbol, kind, up, down = (joined(acts, c) for c in ("symbol", "kind", "numerator", "denominator"))
+    actions = Actions(np.array(many, np.int64), symbol, kind, up, down, tuple(x for a in acts for x in a.amount))
+    return Panel(job.panel.symbols, job.panel.resolution, **columns, actions=actions, instruments=job.panel.instruments)
 
 class _Again(PaperSession):
     "A closed session, taken once more in memory and compared with its record"
@@ -96,7 +97,8 @@ def outcome_of(
     "What a session found, proven from its journal."
     if not folder.is_dir(): raise RunError(f"{folder}: there is no session; `firebot paper list` says which there are.")
     for name in ("snapshot.json", "snapshot.json.old"): (folder / name).unlink(missing_ok=True) # all steps, not only the last
-    with _Again(job, folder) as again:
+    again = _Again(job, folder)
+    with again:
         if not again.done: raise RunError(f"{folder.name} is not over; stop it, or let it come to its end.")
         traded, live = replace(job, panel=_panel(again.seen, job)), again.live
     put_in = inputs(traded)

@@ -29,7 +29,8 @@ from firebot.sources import SampleSource
 from firebot.strategies import Strategy
 
 PANEL = load_panel(SampleSource(), ["AAPL", "IBM"], date(2012, 1, 3), date(2012, 2, 3))
-IDEAS = [make_strategy("momentum", "MomentumStrategy", {"lookback_window": 3, "threshold": 0.005}), make_strategy("cross", "SmaCrossStrategy", {"fast": 2, "slow": 4})]
+IDEAS = [make_strategy("momentum", "MomentumStrategy", {"lookback_window": 3, "threshold": 0.005}),
+         make_strategy("cross", "SmaCrossStrategy", {"fast": 2, "slow": 4})]
 SETUP = Setup(tuple(Seat(s.strategy_id, size_value=Decimal(20)) for s in IDEAS), PANEL.instruments, slippage_bps=Decimal(5))
 
 
@@ -82,7 +83,7 @@ needs_ptrace = pytest.mark.skipif(not tracing.SUPPORTED, reason="counts system c
 
 
 @needs_ptrace
-def test_killed_at_some_writes(tmp_path: Path, whole: tuple[str, str]) -> None: assert sweep(tmp_path, whole, 23) > 100
+def test_killed_at_some_writes(tmp_path: Path, whole: tuple[str, str]) -> None: assert sweep(tmp_path, whole, 67) > 100
 
 
 @needs_ptrace
@@ -92,7 +93,7 @@ def test_killed_at_every_write(tmp_path: Path, whole: tuple[str, str]) -> None: 
 
 @needs_ptrace
 @pytest.mark.parametrize("error", [tracing.DISK_FULL, tracing.IO_ERROR])
-def test_no_room_at_some_writes(tmp_path: Path, whole: tuple[str, str], error: int) -> None: sweep(tmp_path, whole, 61, error)
+def test_no_room_at_some_writes(tmp_path: Path, whole: tuple[str, str], error: int) -> None: sweep(tmp_path, whole, 151, error)
 
 
 @needs_ptrace
@@ -168,9 +169,9 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     "The second is refused while the first lives, and not after it was killed."
     out, into = os.pipe()
     if not (pid := os.fork()):
-        PaperSession(tmp_path / "s", IDEAS, SETUP)
+        session = PaperSession(tmp_path / "s", IDEAS, SETUP)
         os.write(into, b"x")
-        time.sleep(60)
+        time.sleep(60 + session.number)
         os._exit(0)
     os.read(out, 1)
     with pytest.raises(RunError, match=f"another process .{pid}. runs this session"): PaperSession(tmp_path / "s", IDEAS, SETUP)
@@ -254,7 +255,7 @@ def test_commands_from_another_shell(tmp_path: Path) -> None:
     def firebot(*words: str) -> list[str]:
         return [sys.executable, "-c", "import sys; from firebot.cli import main; main(sys.argv[1:])", "paper", *words, "--out", str(tmp_path)]
     def says(*words: str) -> str: return subprocess.run(firebot(*words), cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    running = subprocess.Popen(firebot("c.yaml", "--name", "mine", "--speed", "864000"), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(firebot("c.yaml", "--name", "mine", "--speed", "86400"), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     while not (tmp_path / "sessions" / "mine" / "status.json").exists(): time.sleep(0.2)
     while last_step(tmp_path / "sessions" / "mine" / "journal.sqlite") is None: time.sleep(0.2)
     assert says("list").split()[:2] == ["mine", "running"] and json.loads(says("status", "mine"))["pid"] == running.pid
