@@ -262,7 +262,7 @@ class Journal:
             raise JournalError(f"a journal opens with create or append, normal or full; not with {mode!r}, {sync!r}.")
         self.where, self.count, self._hash, self._live = str(where), 0, hashlib.sha256(), True
         if mode == "append" and not _path(self.where).is_file(): raise JournalError(f"{where} is no file; name the journal.sqlite of a run.")
-        with _naming(self.where, "opened"): # to write, so that SQLite can mend what a killed writer left
+        with _naming(self.where, "read" if mode == "append" else "opened"): # to write, so that SQLite can mend what a killed writer left
             self._db = _create(self.where, sync, steps) if mode == "create" else _connect(self.where, sync)
         try:
             for _, line in _scan(self.where, True) if mode == "append" else ():
