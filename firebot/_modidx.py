@@ -568,6 +568,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'firebot.journal._line': ('journal.html#_line', 'firebot/journal.py'),
                                  'firebot.journal._live': ('journal.html#_live', 'firebot/journal.py'),
                                  'firebot.journal._local': ('journal.html#_local', 'firebot/journal.py'),
+                                 'firebot.journal._mend': ('journal.html#_mend', 'firebot/journal.py'),
                                  'firebot.journal._naming': ('journal.html#_naming', 'firebot/journal.py'),
                                  'firebot.journal._path': ('journal.html#_path', 'firebot/journal.py'),
                                  'firebot.journal._refuse': ('journal.html#_refuse', 'firebot/journal.py'),

@@ -249,6 +249,11 @@ def digest(
     return h.hexdigest()
 
 # %% ../nbs/30_journal.ipynb #journal
+def _mend(where: str) -> None:
+    "Let SQLite take back what a writer that was killed while it closed had left half done."
+    if not _path(where).with_name(_path(where).name + "-journal").exists(): return
+    with _naming(where, "read"), closing(sqlite3.connect(_path(where))) as raw: raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
 class Journal:
     "The writing end of a journal."
     def __init__(
@@ -261,14 +266,12 @@ class Journal:
         if mode not in ("create", "append") or sync not in ("normal", "full"):
             raise JournalError(f"a journal opens with create or append, normal or full; not with {mode!r}, {sync!r}.")
         self.where, self.count, self._hash, self._live = str(where), 0, hashlib.sha256(), True
-        if mode == "append" and not _path(self.where).is_file(): raise JournalError(f"{where} is no file; name the journal.sqlite of a run.")
-        with _naming(self.where, "read" if mode == "append" else "opened"): # to write, so that SQLite can mend what a killed writer left
+        if mode == "append": _mend(self.where)
+        for _, line in _scan(self.where, True) if mode == "append" else ():
+            self._hash.update(line)
+            self.count += 1
+        with _naming(self.where, "opened"):
             self._db = _create(self.where, sync, steps) if mode == "create" else _connect(self.where, sync)
-        try:
-            for _, line in _scan(self.where, True) if mode == "append" else ():
-                self._hash.update(line)
-                self.count += 1
-        except BaseException: self.leave(); raise
 
     @property
     def live(self) -> bool:
