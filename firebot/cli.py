@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'ConfigPath', 'Out', 'Set', 'LogLevel', 'Models', 'data', 'Paths', 'Symbol', 'Resolution', 'Exchange', 'Zone',
-           'Into', 'Target', 'First', 'Last', 'headline', 'backtest', 'sweep', 'verify', 'dashboard', 'audit', 'train',
-           'walkforward', 'convert', 'data_check', 'data_import', 'data_fetch', 'data_backup', 'data_restore',
-           'reconcile_command', 'main']
+           'Into', 'Target', 'First', 'Last', 'Words', 'headline', 'backtest', 'sweep', 'verify', 'dashboard', 'audit',
+           'train', 'walkforward', 'convert', 'data_check', 'data_import', 'data_fetch', 'data_backup', 'data_restore',
+           'reconcile_command', 'paper', 'parity', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports
 import sys
@@ -378,6 +378,82 @@ def reconcile_command(
                        account=account)
     typer.echo(report.json() if json else str(report))
     if not report.clean: raise typer.Exit(1)
+
+# %% ../nbs/90_cli.ipynb #paper
+Words = Annotated[list[str], typer.Argument(metavar="CONFIG | list | status SESSION | stop SESSION | arm SESSION", show_default=False,
+                                            help="A configuration to trade, or what to do with a session.")]
+
+@app.command()
+def paper(words: Words, out: Out = None, set_: Set = None,
+          name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of the session.", show_default=False)] = None,
+          speed: Annotated[float | None, typer.Option("--speed", metavar="N", help="Seconds of the market in one; as fast as it goes if not given.",
+                                                      show_default=False)] = None,
+          sync: Annotated[str, typer.Option("--sync", metavar="MODE", help="normal survives the process, full power loss too.")] = "normal",
+          flatten: Annotated[bool, typer.Option("--flatten", help="Stop only once nothing is held.")] = False,
+          strategy: Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Which one to arm.", show_default=False)] = None) -> None:
+    "Trade a configuration on paper; list, look at, stop and arm sessions."
+    from firebot.models import ConfigError
+    _logs()
+    asks, n = words[0] in ("list", "status", "stop", "arm"), len(words)
+    if n != (1 if words[0] == "list" or not asks else 2): raise ConfigError(f"firebot paper {' '.join(words)}: say which session." if n == 1 else
+                                                                             f"firebot paper {words[0]} takes no {words[-1]!r}.")
+    if asks: return _sessions(*words, out=out, flatten=flatten, strategy=strategy)
+    _trade(Path(words[0]), out, set_, name, speed, sync)
+
+def _sessions(what: str, name: str = "", *, out: Path | None, flatten: bool, strategy: str | None) -> None:
+    "Look at sessions, or ask something of one."
+    import json
+
+    from firebot.models import ConfigError
+    from firebot.sessions import ask, sessions, state_of
+    if what == "list":
+        for told in (state_of(s, out) for s in sessions(out)): typer.echo(f"{told['name']}  {told['state']}  {told.get('bars', 0):,} bars")
+    elif what == "status": typer.echo(json.dumps(state_of(name, out), indent=1))
+    elif what == "stop": typer.echo(ask(name, "stop", out, flatten=flatten))
+    elif strategy is None: raise ConfigError("--strategy is missing; say which one to arm.")
+    else: typer.echo(ask(name, "arm", out, strategy=strategy))
+
+def _trade(path: Path, out: Path | None, set_: list[str] | None, name: str | None, speed: float | None, sync: str) -> None:
+    "Trade to the end of the bars, and close as a run."
+    import json
+
+    from firebot.config import load_config
+    from firebot.runs import make_job
+    from firebot.sessions import outcome_of, session_folder, session_name, trade
+    conf = load_config(path, set_ or ())
+    job = make_job(conf)
+    folder = session_folder(name or session_name(conf), out)
+    for w in job.warnings: typer.echo(f"warning: {w}", err=True)
+    if not trade(job, folder, speed, sync=sync): return typer.echo(f"{folder.name} is stopped; the same command goes on with it")
+    if name: return typer.echo(f"{folder.name} is done\n{headline(outcome_of(job, folder).metrics, _near(folder))}")
+    from firebot.books import run_book
+    done = run_book(conf, out, "paper", progress=sys.stderr.isatty())
+    typer.echo(headline(json.loads((done.folder / "metrics.json").read_text()), _near(done.folder)))
+
+# %% ../nbs/90_cli.ipynb #parity
+@app.command()
+def parity(config: ConfigPath, set_: Set = None,
+           fault: Annotated[str | None, typer.Option("--fault", metavar="STAGE:BAR", help="Plant one, to see that it is found.",
+                                                     show_default=False)] = None) -> None:
+    "Prove that a paper session does what the backtest did, event by event."
+    from tempfile import TemporaryDirectory
+
+    from firebot.config import load_config
+    from firebot.models import ConfigError
+    from firebot.parity import STAGES
+    from firebot.parity import parity as compare
+    from firebot.runs import make_job
+    from firebot.sessions import separate
+    conf = load_config(config, set_ or ())
+    _logs(conf)
+    stage, _, row = (fault or "").partition(":")
+    if fault and (stage not in STAGES or not row.isdigit()):
+        raise ConfigError(f"--fault is {fault!r}; write a stage ({', '.join(STAGES)}), a colon and the number of a bar.")
+    job = make_job(conf)
+    with TemporaryDirectory() as folder:
+        found = compare(job.panel, job.strategies, job.setup, separate(conf, Path(folder), (stage, int(row)) if fault else None))
+    typer.echo(str(found))
+    if not found.identical: raise typer.Exit(1)
 
 # %% ../nbs/90_cli.ipynb #main
 def main(args: Sequence[str] | None = None) -> None:

@@ -665,20 +665,22 @@ def publish(
     shell: Any, # The kernel's shell: `get_ipython()`
     reports: Path | None = None, # Folder of run folders; from the settings if None
     more: Mapping[str, str] = MappingProxyType({}), # Further files, name -> text
+    kind: str | None = None, # The run book, too; that of the job if None
 ) -> Published:
     "Write the run folder of `outcome`."
-    job, root, put_in = outcome.job, home(), inputs(outcome.job)
+    job, root, put_in = outcome.job, home(), inputs(outcome.job) | dict(book=sha(book(kind).read_bytes()))
     reports = reports or settings(root, job.config).reports
-    name = run_id(put_in, job.kind)
+    kind = kind or job.kind
+    name = run_id(put_in, kind)
     staged = stage(reports, name)
     try:
         nb = recorded(job.config, shell.user_ns["In"][1:], shell.user_ns["Out"], shell.user_ns["_shown"], shell.display_formatter.format,
-                      job.kind)
+                      kind)
         texts = result_files(outcome) | dict(more) | {"run.ipynb": json.dumps(nb, indent=1, ensure_ascii=False) + "\n"}
         texts["report.html"] = report_html(nb, title=f"FireBot {name}")
         for file, text in texts.items(): _write(staged / file, text)
         write(staged / "journal.sqlite", outcome.events)
-        made = manifest(put_in, job, staged, reports / name, root, job.kind)
+        made = manifest(put_in, job, staged, reports / name, root, kind)
         _write(staged / "manifest.json", json.dumps(made, indent=1, sort_keys=True) + "\n")
         staged.chmod(0o755)
         settle(staged, reports / name)

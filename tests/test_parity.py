@@ -1,0 +1,121 @@
+"Paper does what the backtest did: every shipped strategy and profile, every resolution, random strategies and bars; and faults are found."
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_kernel import scenarios
+
+import firebot.rules
+from firebot.engine import E_FILL, V_KIND, Seat, Setup
+from firebot.feed import Panel, load_panel, make_panel
+from firebot.fills import PROFILES, get_profile
+from firebot.indicators import Param
+from firebot.models import ConfigError
+from firebot.parity import STAGES, Parity, forked, history_of, parity
+from firebot.sources import SampleSource
+from firebot.strategies import STRATEGIES, Strategy
+from firebot.synthetic import SyntheticSource
+
+SHIPPED = sorted(name for name, cls in STRATEGIES.items() if cls.__module__ == firebot.rules.__name__)
+
+
+def shipped(panel: Panel) -> list[Strategy]:
+    "Every strategy that the package brings, with short memories where that makes sense."
+    out = []
+    for name in SHIPPED:
+        params = STRATEGIES[name].params
+        pair = dict(zip(("first", "second"), panel.symbols)) if "first" in params else {}
+        short = {k: 5 for k, p in params.items() if type(p.default) is int and p.default > 5}
+        try: out.append(STRATEGIES[name](name, pair | short))
+        except ConfigError: out.append(STRATEGIES[name](name, pair))
+    return out
+
+
+def proven(panel: Panel, ideas: list[Strategy], profile: str, **more: object) -> Parity:
+    seats = tuple(Seat(s.strategy_id, size_value=Decimal(5)) for s in ideas)
+    setup = Setup(seats, panel.instruments, profile=get_profile(profile), slippage_bps=Decimal(5), relative=Decimal("0.001"))
+    return parity(panel, ideas, setup, forked(ideas, setup, panel.resolution), **more)
+
+
+def bars(resolution: str) -> Panel:
+    if resolution == "1d": return load_panel(SampleSource(), ["AAPL", "FB", "IBM"], date(2012, 3, 1), date(2012, 9, 28))
+    source = SyntheticSource(["ALPHA", "BRAVO"], "2019-03-04", "2019-03-29", seed=4, splits=20)
+    return load_panel(source, None, date(2019, 3, 4), date(2019, 3, 4) if resolution == "1m" else date(2019, 3, 29), resolution)
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+@pytest.mark.parametrize("resolution", ["1d", "1h", "1m"])
+def test_every_shipped_strategy_and_profile(resolution: str, profile: str) -> None:
+    panel = bars(resolution)
+    found = proven(panel[-150:], shipped(panel), profile)
+    assert found.identical and found.events > 20, str(found)
+
+
+class Listens(Strategy):
+    "Takes what it paid into account"
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args) # type: ignore[arg-type]
+        self.paid: dict[str, Decimal] = {}
+    def features(self) -> dict[str, tuple]: return {"price": ("last",), "mean": ("sma", {"window": 3})}
+    def on_fill(self, order: object) -> None: self.paid[order.symbol] = self.fill.price # type: ignore[attr-defined]
+    def generate_signal(self, features: dict[str, float]) -> object:
+        if self.bar.close < self.paid.get(self.bar.symbol, Decimal(0)): return self.signal("CLOSE_LONG")
+        return self.signal("BUY") if features["price"] > features["mean"] else None
+
+
+def test_a_strategy_that_hears_fills_and_declares_nothing() -> None:
+    found = proven(bars("1d")[:80], [Listens("listens")], "next_open", kills=(20, 21, 60))
+    assert found.identical and found.events > 20, str(found)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_planted_fault_is_found_at_its_bar_and_stage(stage: str) -> None:
+    panel, ideas = bars("1d")[:60], [STRATEGIES["MomentumStrategy"]("momentum", {"lookback_window": 3, "threshold": 0.001})]
+    setup = Setup((Seat("momentum", size_value=Decimal(20)),), panel.instruments)
+    history = history_of(panel, ideas, setup)
+    fits = {"fills": lambda t: E_FILL in history.events[t][:, V_KIND], "features": lambda t: True, "money": lambda t: True}
+    row = next(t for t in range(25, 60) if fits.get(stage, lambda t: np.isfinite(history.signals["momentum"][t]).any())(t))
+    found = parity(panel, ideas, setup, forked(ideas, setup, "1d", (stage, row)), kills=(10,))
+    assert (found.stage, found.bar) == (stage, row), str(found)
+    assert "history:" in str(found) and found.history != found.paper
+
+
+class Dice(Strategy):
+    "Says anything, from a seed and the bar"
+    params = {"seed": Param(0, 0, 2**31, "seed"), "window": Param(3, 1, 50, "bars in the average")}
+    def features(self) -> dict[str, tuple]:
+        return {"price": ("last",), "mean": ("sma", {"window": self.config["window"]}), "rsi": ("rsi", {"window": 4})}
+    def generate_signal(self, features: dict[str, float]) -> object:
+        x = (self.config["seed"] * 31 + self.bar.timestamp.toordinal() * 7 + ord(self.bar.symbol[-1]) + int(1e6 * features["mean"])) % 7
+        return [None, None, self.signal("BUY", 0.7), self.signal("BUY"), self.signal("FLAT"), self.signal("SELL", 0.3), None][x]
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios(), st.lists(st.tuples(st.integers(0, 2**31), st.integers(1, 9)), min_size=3, max_size=3), st.data())
+def test_random_strategies_and_bars(scenario: tuple, dice: list[tuple[int, int]], data: st.DataObject) -> None:
+    _, things, made, actions, setup, _ = scenario
+    panel = make_panel(made, things, actions)
+    ideas = [Dice(seat.strategy_id, {"seed": seed, "window": window}) for seat, (seed, window) in zip(setup.seats, dice)]
+    kills = data.draw(st.lists(st.integers(0, len(panel) - 1), max_size=2))
+    found = parity(panel, ideas, setup, forked(ideas, setup, "1d"), kills)
+    assert found.identical, str(found)
+
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared market data")
+@pytest.mark.parametrize("resolution", ["1m", "1h"])
+def test_real_bars(resolution: str) -> None:
+    from firebot.sources import ParquetSource
+    folder = SHARED / {"1m": "minute", "1h": "hour"}[resolution]
+    source = ParquetSource(folder)
+    panel = load_panel(source, source.get_symbols()[:3], None, None, resolution)[:1500]
+    found = proven(panel, shipped(panel), "next_open")
+    assert found.identical, str(found)
