@@ -240,7 +240,7 @@ def numbers_close(a: str, b: str) -> bool:
     return len(xs) == len(ys) and xs[::2] == ys[::2] and all(map(near, xs[1::2], ys[1::2]))
 
 # %% ../nbs/62_books.ipynb #commands
-COMMANDS = {"backtest": ("backtest",), "walk_forward": ("walkforward",)} # What makes a run of each kind again
+COMMANDS = {"backtest": ("backtest",), "walk_forward": ("walkforward",), "paper": ("paper",)} # What makes a run of each kind again
 
 # %% ../nbs/62_books.ipynb #verify
 def _elsewhere(folder: Path, root: Path) -> dict[str, str]:
