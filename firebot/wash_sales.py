@@ -8,15 +8,16 @@ __all__ = ['METHODS', 'HOLDING', 'FIFO', 'LIFO', 'HIFO', 'LOFO', 'SPECIFIC', 'TA
            'FIRST', 'LAST', 'OLDER', 'NEWER', 'PROMISED', 'FIRST_PROMISE', 'LAST_PROMISE', 'PLACE', 'SKIP', 'HEAD',
            'TAIL', 'TOP', 'PIECE', 'TO', 'UNITS', 'AMOUNT', 'NEW_DAY', 'GONE', 'NEXT', 'CLOSED', 'OPENED', 'SOLD',
            'PROCEEDS', 'BASIS', 'HELD_FROM', 'RELEASED', 'LOST', 'FOREVER', 'Ledger', 'fold', 'exact', 'dates',
-           'realized', 'lots', 'wash_sales']
+           'open_until', 'realized', 'lots', 'wash_sales']
 
 # %% ../nbs/41_wash_sales.ipynb #imports
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .compiled import compiled
 from .lots import CLOSE, OPEN, RETURN, TRANSFER, Legs, long_term, part
@@ -387,6 +388,8 @@ class Ledger:
     method: str # Key of `METHODS`
     holding: str # Key of `HOLDING`
     older: bool # Whether purchases before the shares sold replace them
+    exempt: frozenset[str] # Symbols that section 1091 does not cover
+    notes: tuple[str, ...] # What the person should know of how the file was read
     pieces: np.ndarray # int64 [P, 9]: closing, opening, units, proceeds, basis, held from, deferred loss released, disallowed, gone for good
     washes: np.ndarray # int64 [W, 7]: piece, replacement, units, amount, new date, gone for good
     slices: np.ndarray # int64 [L, 5]: opening, units, basis, held from, deferred loss
@@ -411,7 +414,12 @@ def fold(
         t.acquired[legs.at], t.side[legs.at] != TRANSFER, legs.sheltered, at, named, _siblings(legs), METHODS.index(method),
         HOLDING.index(holding), older)
     if wrong >= 0: raise _wrong(legs, wrong, "takes shares that are no longer there, or gives back capital of shares that are not held")
-    return Ledger(legs, method, holding, older, pieces, washes, slices)
+    return Ledger(legs, method, holding, older, frozenset(t.symbols[i] for i in free), tuple(_unread(legs, method)), pieces, washes, slices)
+
+def _unread(legs: Legs, method: str) -> Iterator[str]:
+    "Shares named in vain."
+    named = 0 if method == "specific" else pc.sum(pc.greater(pc.utf8_length(legs.trades.named), 0)).as_py() or 0
+    if named: yield f"lot_id names shares in {named:,} rows, and under {method} it is not read; use the method specific if it is to count."
 
 def _siblings(legs: Legs) -> np.ndarray: # int64, counted in the lane
     "The next leg of the same purchase and book, -1 for none."
@@ -440,20 +448,33 @@ def _shares(units: np.ndarray, per: np.ndarray, scale: int) -> pa.Array:
     if not len(units) or not (units % per).any(): return exact(units // np.maximum(per, 1), scale)
     return exact(np.array([round(u * 10**8 / p) for u, p in zip(units.tolist(), per.tolist())], np.int64), scale + 8)
 
+def open_until(
+    ledger: Ledger,
+    last: int | None = None, # Days since 1970-01-01 until which the purchases are known; the day of the last row if None
+) -> np.ndarray: # int64 days a piece, 0 where nothing is open
+    "The day until which a purchase may still disallow what is left of a loss."
+    legs, p = ledger.legs, ledger.pieces
+    t, close = legs.trades, legs.at[p[:, CLOSED]]
+    end, known = t.day[close] + WINDOW, int(t.day.max()) if last is None else last
+    free = np.array([s in ledger.exempt for s in t.symbols])[t.symbol[close]] | legs.sheltered[legs.book[p[:, CLOSED]]]
+    return np.where((p[:, BASIS] - p[:, PROCEEDS] > p[:, LOST]) & (end > known) & ~free, end, 0)
+
 def realized(
     ledger: Ledger,
+    last: int | None = None, # As of `open_until`
 ) -> pa.Table:
     "What was sold: one row for each piece of a lot with its own basis and date."
     legs, p = ledger.legs, ledger.pieces
     t, close, opened = legs.trades, legs.at[p[:, CLOSED]], legs.at[p[:, OPENED]]
     day, money, short = t.day, (lambda x: exact(x, t.cash_scale)), legs.short[p[:, CLOSED]]
-    long = long_term(p[:, HELD_FROM], day[close]) & ~short
+    long, until = long_term(p[:, HELD_FROM], day[close]) & ~short, open_until(ledger, last)
     return pa.table({
         "sell_id": _names(t.ids, t.order[close]), "lot_id": _names(t.ids, legs.purchase[p[:, OPENED]]), "symbol": _names(t.symbols, t.symbol[close]),
         "quantity": _shares(p[:, SOLD], legs.per[p[:, CLOSED]], t.quantity_scale), "open_date_original": dates(t.acquired[opened]),
         "open_date_adjusted": dates(p[:, HELD_FROM]), "close_date": dates(day[close]), "proceeds": money(p[:, PROCEEDS]),
         "cost_basis": money(p[:, BASIS]), "gain_loss": money(p[:, PROCEEDS] - p[:, BASIS]), "disallowed_loss": money(p[:, LOST]),
-        "term": pa.array(np.where(long, "long", "short")), "account": _names(t.accounts, t.account[close])})
+        "term": pa.array(np.where(long, "long", "short")), "account": _names(t.accounts, t.account[close]),
+        "deferred_loss": money(p[:, RELEASED]), "open_until": pc.if_else(pa.array(until > 0), dates(until), None)})
 
 def lots(
     ledger: Ledger,

@@ -503,7 +503,7 @@ def test_the_specified_example_is_valid_but_asks_for_what_is_not_built() -> None
     assert all("remove the key." in r for r in refusals) and "parallel.enabled is true" in warnings[1]
 
 
-@pytest.mark.parametrize("asked", ["execution.allow_short=true", "ensemble.method=majority", "tax.method=hifo"])
+@pytest.mark.parametrize("asked", ["execution.allow_short=true", "ensemble.method=majority"])
 def test_what_would_change_the_result_is_refused(asked: str) -> None:
     refusals, warnings = unsupported(load_config(MINIMAL, [asked]))
     assert len(refusals) == 1 and not warnings and asked.rpartition(".")[0] in refusals[0]
