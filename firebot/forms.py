@@ -77,7 +77,7 @@ def fold_trades(
 ) -> Ledger:
     "Lots, gains and wash sales of `trades` as this person chooses."
     legs = make_legs(trades, allow_short, tax.identical, tax.ira_accounts)
-    return fold(legs, tax.method, tax.holding_period, tax.older_lots_replace, tax.exempt)
+    return fold(legs, tax.method, tax.holding_period, tax.older_lots_replace, tax.exempt, tax.lot_dates, tax.washed_shares_leave)
 
 # %% ../nbs/42_forms.ipynb #year
 SETTLEMENT = (("1995-06-07", 5), ("2017-09-05", 3), ("2024-05-28", 2), ("9999-12-31", 1)) # Business days from trade to delivery, before each day

@@ -272,11 +272,13 @@ def units_per_share(
     per, last = np.ones(len(trades), np.int64), np.ones(len(trades.symbols), np.int64)
     splits: dict[int, list[int]] = {}
     for i in _events(trades): splits.setdefault(int(trades.symbol[i]), []).append(i)
-    for s in splits:
-        if (group == group[s]).sum() > 1:
-            raise DataError(f"{trades.file}: {trades.symbols[s]} splits and is to be treated as one with another symbol, and shares of the two then "
-                            "cannot be matched one for one; leave it out of the identical symbols.")
     counts = {s: eras([trades.ratio[i] for i in at]) for s, at in splits.items()}
+    for g in {int(group[s]) for s in splits}: # a share of each member begins as the same number of units
+        members = np.flatnonzero(group == g).tolist()
+        begin = math.lcm(*(counts.get(s, [1])[0] for s in members))
+        for s in members:
+            if s in counts: counts[s] = [c * begin // counts[s][0] for c in counts[s]]
+            else: per[trades.symbol == s] = last[s] = begin
     for s, at in splits.items():
         rows = np.flatnonzero(trades.symbol == s)
         per[rows], last[s] = np.array(counts[s])[np.searchsorted(at, rows, side="right")], counts[s][-1]
