@@ -26,7 +26,7 @@ def _each(cash: int, quantity: int) -> int:
     assert not rest
     return each
 
-def reference(rows: list[Row], method: str, holding: str, older: bool, dates: str = "actual", washed: str | None = None) -> tuple[list[tuple], list[tuple], list[tuple]]:
+def reference(rows: list[Row], method: str, holding: str, older: bool, dates: str = "actual", leave: str | None = None) -> tuple[list[tuple], list[tuple], list[tuple]]:
     "Sold shares, washes and shares still held, each share a tuple"
     held: dict[Any, list[Row]] = defaultdict(list)
     promises: dict[int, list[tuple[int, int, bool]]] = defaultdict(list)
@@ -46,7 +46,7 @@ def reference(rows: list[Row], method: str, holding: str, older: bool, dates: st
                 if each > s["cost"]: sold.append((i, s["row"], 0, each - s["cost"], 0, s["day"], 0, 0, 0))
                 s["cost"] -= min(each, s["cost"])
         else:
-            held[row["book"]].sort(key=_leaving(method, dates, washed, rows))
+            held[row["book"]].sort(key=_leaving(method, dates, leave, rows))
             leaves, held[row["book"]] = held[row["book"]][:row["quantity"]], held[row["book"]][row["quantity"]:]
             for s in sorted(leaves, key=lambda s: s["row"]):
                 each = _each(row["cash"], row["quantity"])
