@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SETTLEMENT', 'BOXES', 'AMOUNTS', 'LINES', 'LIMIT_1211', 'NOTE', 'read_history', 'fold_trades', 'delivered',
            'tax_days', 'years_of', 'boxes', 'on_the_form', 'form_8949', 'corrected', 'totals', 'summarised', 'direct',
-           'carried', 'schedule_d', 'options', 'csv_bytes', 'schedule_json', 'tax_tables', 'tax_files']
+           'carried', 'schedule_d', 'options', 'write_csv', 'csv_bytes', 'schedule_json', 'tax_tables', 'tax_files']
 
 # %% ../nbs/42_forms.ipynb #imports
 import io
@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from .config import TaxConfig
-from .lots import Trades, long_term, make_legs, read_trades
+from .lots import KNOWN, Trades, long_term, make_legs, read_trades, text_bytes
 from .models import ConfigError, DataError
 from .money import LIMIT
 from firebot.wash_sales import (
@@ -38,6 +38,7 @@ from firebot.wash_sales import (
     fold,
     lots,
     realized,
+    shares_of,
     wash_sales,
 )
 
@@ -60,9 +61,15 @@ def read_history(
     try:
         table = pa_csv.read_csv(path, read_options=pa_csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 24),
                                 parse_options=pa_csv.ParseOptions(invalid_row_handler=keep),
-                                convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False))
+                                convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False,
+                                                                      include_columns=_wanted(names)))
     except (pa.ArrowInvalid, UnicodeDecodeError) as why: raise DataError(_unreadable(name, why, bad)) from None
     return read_trades(table, name, zone)
+
+def _wanted(names: list[str]) -> list[str]:
+    "The columns that a tax file can use; all of them if one comes twice, so that this is told."
+    known = [n for n in names if n.lower() in KNOWN]
+    return names if len({n.lower() for n in known}) < len(known) or not known else known
 
 def _unreadable(name: str, why: Exception, bad: list[Any]) -> str:
     if not bad: return f"{name}: cannot be read as CSV ({str(why).splitlines()[0].rstrip('.')}); save it as CSV in UTF-8."
@@ -138,10 +145,10 @@ def _described(ledger: Ledger, pick: np.ndarray) -> pa.Array:
     "Column (a): how many shares of what."
     legs, p = ledger.legs, ledger.pieces[pick]
     t, close = legs.trades, legs.at[p[:, CLOSED]]
-    count = realized(ledger)["quantity"].combine_chunks().take(pa.array(pick)).cast(pa.string())
-    count = pc.replace_substring_regex(count, r"\.0*$|(\.[0-9]*[1-9])0+$", r"\1")
+    count = shares_of(p[:, SOLD], legs.per[p[:, CLOSED]], t.quantity_scale).dictionary_encode()
+    plain = pc.replace_substring_regex(count.dictionary.cast(pa.string()), r"\.0*$|(\.[0-9]*[1-9])0+$", r"\1")
     words = pa.array(["", " (short sale)", " (return of capital)"]).take(pa.array(np.where(p[:, SOLD] == 0, 2, legs.short[p[:, CLOSED]] * 1)))
-    return pc.binary_join_element_wise(count, pc.binary_join_element_wise(pa.array(t.symbols).take(pa.array(t.symbol[close])), words, ""), " ")
+    return pc.binary_join_element_wise(plain.take(count.indices), pc.binary_join_element_wise(pa.array(t.symbols).take(pa.array(t.symbol[close])), words, ""), " ")
 
 def form_8949(
     ledger: Ledger,
@@ -159,12 +166,12 @@ def form_8949(
     start[1:] = (box[pick][1:] != box[pick][:-1]) | (years[pick][1:] != years[pick][:-1])
     d, e, g = (on_the_form(p[:, k], t.cash_scale, start, tax.whole_dollars) for k in (PROCEEDS, BASIS, LOST))
     bought = np.where(legs.short[p[:, CLOSED]], t.day[close[pick]], p[:, HELD_FROM])
-    name = lambda values, i: pa.array(values, pa.string()).take(pa.array(i)) # noqa: E731
+    name = lambda values, i: (values if isinstance(values, pa.Array) else pa.array(values, pa.string())).take(pa.array(i)) # noqa: E731
     return pa.table({
         "tax_year": pa.array(years[pick]), "part": pa.array(np.where(long[pick], "II", "I")), "box": pa.array(box[pick]),
         "description": _described(ledger, pick), "date_acquired": dates(bought), "date_sold": dates(day[pick]), "proceeds": exact(d, 2),
         "cost_basis": exact(e, 2), "code": pa.array(np.where(g > 0, "W", "")), "adjustment": exact(g, 2), "gain_loss": exact(d - e + g, 2),
-        "sell_id": name(t.ids, t.order[close[pick]]), "lot_id": name(t.ids, legs.purchase[p[:, OPENED]]),
+        "sell_id": name(t.names, t.order[close[pick]]), "lot_id": name(t.names, legs.purchase[p[:, OPENED]]),
         "account": name(t.accounts, t.account[close[pick]])})
 
 # %% ../nbs/42_forms.ipynb #corrected
@@ -284,15 +291,21 @@ def options(
                 currency=t.currency)
 
 # %% ../nbs/42_forms.ipynb #csv
-def csv_bytes(
+_SPECIAL = np.isin(np.arange(256), [ord(c) for c in '",\r\n'])
+
+def write_csv(
     table: pa.Table,
-) -> bytes: # UTF-8
+    to: Any, # File object of bytes
+) -> None:
     "A table as CSV."
-    odd = any(pc.any(pc.match_substring_regex(c, '[",\r\n]')).as_py() for c in table.columns if pa.types.is_string(c.type) and len(c))
-    flat = pa.table({n: pc.if_else(c, "true", "false") if pa.types.is_boolean(c.type) else c for n, c in zip(table.column_names, table.columns)})
-    out = io.BytesIO()
-    out.write((",".join(table.column_names) + "\n").encode())
-    pa_csv.write_csv(flat, out, pa_csv.WriteOptions(include_header=False, quoting_style="needed" if odd else "none"))
+    flat = {n: (pc.if_else(c, "true", "false") if pa.types.is_boolean(c.type) else c).combine_chunks() for n, c in zip(table.column_names, table.columns)}
+    odd = any(_SPECIAL[text_bytes(c)[0]].any() for c in flat.values() if pa.types.is_string(c.type))
+    to.write((",".join(table.column_names) + "\n").encode())
+    pa_csv.write_csv(pa.table(flat), to, pa_csv.WriteOptions(include_header=False, quoting_style="needed" if odd else "none", batch_size=1 << 16))
+
+def csv_bytes(table: pa.Table) -> bytes: # UTF-8
+    "A table as CSV in memory."
+    write_csv(table, out := io.BytesIO())
     return out.getvalue()
 
 def schedule_json(

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from .config import TaxConfig
 from .form_pdf import LINE_WORDS, amount, form_pdf
-from .forms import NOTE, csv_bytes, options, schedule_json, tax_tables, totals
+from .forms import NOTE, options, schedule_json, tax_tables, totals, write_csv
 from .plots import BLUE, GREY, ORANGE, VERMILION, Chart, chart
 from .reports import Cards, Table, report_html
 from .wash_sales import WINDOW, Ledger
@@ -185,7 +185,8 @@ def write_tax(
     folder.parent.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        for name, table in tables.items(): (staged / name).write_bytes(csv_bytes(table))
+        for name, table in tables.items():
+            with (staged / name).open("wb") as f: write_csv(table, f)
         (staged / "schedule_d.json").write_text(schedule_json(sheets, options(ledger, tax)), encoding="utf-8")
         (staged / "form_8949.pdf").write_bytes(form_pdf(tables["form_8949.csv"], sheets, options(ledger, tax), ledger.notes))
         (staged / "report.html").write_text(tax_page(ledger, tax, tables, sheets), encoding="utf-8")

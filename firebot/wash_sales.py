@@ -8,8 +8,8 @@ __all__ = ['METHODS', 'HOLDING', 'LOT_DATES', 'WASHED', 'FIFO', 'LIFO', 'HIFO', 
            'QTY_THEN', 'LEFT', 'RIGHT', 'FIRST', 'LAST', 'OLDER', 'NEWER', 'PROMISED', 'FIRST_PROMISE', 'LAST_PROMISE',
            'PLACE', 'SKIP', 'HEAD', 'TAIL', 'TOP', 'DEAREST', 'CHEAPEST', 'EARLIEST', 'LATEST', 'BY_LINKS', 'PIECE',
            'TO', 'UNITS', 'AMOUNT', 'NEW_DAY', 'GONE', 'NEXT', 'CLOSED', 'OPENED', 'SOLD', 'PROCEEDS', 'BASIS',
-           'HELD_FROM', 'RELEASED', 'LOST', 'FOREVER', 'Ledger', 'fold', 'exact', 'dates', 'open_until', 'realized',
-           'lots', 'wash_sales']
+           'HELD_FROM', 'RELEASED', 'LOST', 'FOREVER', 'Ledger', 'fold', 'exact', 'dates', 'shares_of', 'open_until',
+           'realized', 'lots', 'wash_sales']
 
 # %% ../nbs/41_wash_sales.ipynb #imports
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .compiled import compiled
-from .lots import CLOSE, OPEN, RETURN, TRANSFER, Legs, long_term, part
+from .lots import CLOSE, OPEN, RETURN, TRANSFER, Legs, long_term, part, text_bytes
 from .models import ConfigError, DataError, MoneyError
 from .money import to_int
 
@@ -434,7 +434,7 @@ def _rank(method: str, lot_dates: str) -> int:
 
 def _unread(legs: Legs, method: str) -> Iterator[str]:
     "Shares named in vain."
-    named = 0 if method == "specific" else pc.sum(pc.greater(pc.utf8_length(legs.trades.named), 0)).as_py() or 0
+    named = 0 if method == "specific" else int((np.diff(text_bytes(legs.trades.named)[1]) > 0).sum())
     if named: yield f"lot_id names shares in {named:,} rows, and under {method} it is not read; use the method specific if it is to count."
 
 def _shorts(legs: Legs, pieces: np.ndarray) -> Iterator[str]:
@@ -474,9 +474,10 @@ def exact(
 
 def dates(x: np.ndarray) -> pa.Array: return pa.array(x.astype("datetime64[D]"))
 
-def _names(values: Sequence[str], index: np.ndarray) -> pa.Array: return pa.array(values, pa.string()).take(pa.array(index))
+def _names(values: Sequence[str] | pa.Array, index: np.ndarray) -> pa.Array:
+    return (values if isinstance(values, pa.Array) else pa.array(values, pa.string())).take(pa.array(index))
 
-def _shares(units: np.ndarray, per: np.ndarray, scale: int) -> pa.Array:
+def shares_of(units: np.ndarray, per: np.ndarray, scale: int) -> pa.Array:
     "Units as shares: exact where a share is whole units, else to eight decimals and the scale."
     if not len(units) or not (units % per).any(): return exact(units // np.maximum(per, 1), scale)
     return exact(np.array([round(u * 10**8 / p) for u, p in zip(units.tolist(), per.tolist())], np.int64), scale + 8)
@@ -502,8 +503,8 @@ def realized(
     day, money, short = t.day, (lambda x: exact(x, t.cash_scale)), legs.short[p[:, CLOSED]]
     long, until = long_term(p[:, HELD_FROM], day[close]) & ~short, open_until(ledger, last)
     return pa.table({
-        "sell_id": _names(t.ids, t.order[close]), "lot_id": _names(t.ids, legs.purchase[p[:, OPENED]]), "symbol": _names(t.symbols, t.symbol[close]),
-        "quantity": _shares(p[:, SOLD], legs.per[p[:, CLOSED]], t.quantity_scale), "open_date_original": dates(t.acquired[opened]),
+        "sell_id": _names(t.names, t.order[close]), "lot_id": _names(t.names, legs.purchase[p[:, OPENED]]), "symbol": _names(t.symbols, t.symbol[close]),
+        "quantity": shares_of(p[:, SOLD], legs.per[p[:, CLOSED]], t.quantity_scale), "open_date_original": dates(t.acquired[opened]),
         "open_date_adjusted": dates(p[:, HELD_FROM]), "close_date": dates(day[close]), "proceeds": money(p[:, PROCEEDS]),
         "cost_basis": money(p[:, BASIS]), "gain_loss": money(p[:, PROCEEDS] - p[:, BASIS]), "disallowed_loss": money(p[:, LOST]),
         "term": pa.array(np.where(long, "long", "short")), "account": _names(t.accounts, t.account[close]),
@@ -516,8 +517,8 @@ def lots(
     legs, s = ledger.legs, ledger.slices
     t, opened = legs.trades, legs.at[s[:, 0]]
     return pa.table({
-        "lot_id": _names(t.ids, legs.purchase[s[:, 0]]), "symbol": _names(t.symbols, t.symbol[opened]),
-        "quantity": _shares(np.where(legs.short[s[:, 0]], -s[:, 1], s[:, 1]), legs.last[t.symbol[opened]], t.quantity_scale),
+        "lot_id": _names(t.names, legs.purchase[s[:, 0]]), "symbol": _names(t.symbols, t.symbol[opened]),
+        "quantity": shares_of(np.where(legs.short[s[:, 0]], -s[:, 1], s[:, 1]), legs.last[t.symbol[opened]], t.quantity_scale),
         "open_date_original": dates(t.acquired[opened]), "open_date_adjusted": dates(s[:, 3]), "cost_basis": exact(s[:, 2], t.cash_scale),
         "deferred_loss": exact(s[:, 4], t.cash_scale), "account": _names(t.accounts, t.account[opened])})
 
@@ -529,8 +530,8 @@ def wash_sales(
     t, p = legs.trades, ledger.pieces[w[:, PIECE]]
     close, to = legs.at[p[:, CLOSED]], legs.at[w[:, TO]]
     return pa.table({
-        "sell_id": _names(t.ids, t.order[close]), "lot_id": _names(t.ids, legs.purchase[p[:, OPENED]]), "open_date_adjusted": dates(p[:, HELD_FROM]),
-        "replacement_id": _names(t.ids, legs.purchase[w[:, TO]]), "symbol": _names(t.symbols, t.symbol[close]),
-        "quantity": _shares(w[:, UNITS], legs.per[p[:, CLOSED]], t.quantity_scale), "sold": dates(t.day[close]), "replaced": dates(t.day[to]),
+        "sell_id": _names(t.names, t.order[close]), "lot_id": _names(t.names, legs.purchase[p[:, OPENED]]), "open_date_adjusted": dates(p[:, HELD_FROM]),
+        "replacement_id": _names(t.names, legs.purchase[w[:, TO]]), "symbol": _names(t.symbols, t.symbol[close]),
+        "quantity": shares_of(w[:, UNITS], legs.per[p[:, CLOSED]], t.quantity_scale), "sold": dates(t.day[close]), "replaced": dates(t.day[to]),
         "disallowed_loss": exact(w[:, AMOUNT], t.cash_scale), "held_from": dates(w[:, NEW_DAY]),
         "permanent": pa.array(w[:, GONE] == 1)})
