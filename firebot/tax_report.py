@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['LANES', 'OUTCOMES', 'SHIFT', 'HEAD', 'FORM_WORDS', 'WASH_WORDS', 'LOT_WORDS', 'OPEN_WORDS', 'BOX_WORDS', 'TAX_FILES',
-           'pictured', 'timeline_chart', 'tax_cards', 'sheet_table', 'tax_page', 'write_tax']
+           'pictured', 'timeline_chart', 'tax_cards', 'sheet_table', 'tax_page', 'after_tax_chart', 'methods_table',
+           'run_tax_report', 'write_tax']
 
 # %% ../nbs/64_tax_report.ipynb #imports
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from html import escape
 from pathlib import Path
@@ -21,10 +22,12 @@ import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .after_tax import AfterTax, Folded, by_method, wash_cost
 from .config import TaxConfig
 from .form_pdf import LINE_WORDS, amount, form_pdf
 from .forms import NOTE, options, schedule_json, tax_tables, totals, write_csv
-from .plots import BLUE, GREY, ORANGE, VERMILION, Chart, chart
+from .metrics import money
+from .plots import BLUE, GREY, ORANGE, VERMILION, Chart, chart, equity_chart, is_daily, thin, wall_clock
 from .reports import Cards, Table, report_html
 from .wash_sales import WINDOW, Ledger
 
@@ -171,6 +174,51 @@ def _told(x: Any) -> str:
     if isinstance(x, bool): return "yes" if x else "no"
     return ("; ".join(" = ".join(v) if isinstance(v, list) else str(v) for v in x) or "none") if isinstance(x, list) else str(x)
 
+# %% ../nbs/64_tax_report.ipynb #after
+def after_tax_chart(
+    timestamps: np.ndarray, # int64 nanoseconds UTC, one a bar
+    after: AfterTax,
+    currency: str = "USD", # ISO 4217
+    zone: str = "America/New_York", # IANA time zone to show
+) -> Chart:
+    "Equity before and after tax."
+    drawn = equity_chart(timestamps, after.equity, currency=currency, zone=zone, name="after-tax").figure
+    x, k = wall_clock(timestamps, zone, is_daily(timestamps)), thin(after.curve)
+    both = [drawn.data[0].update(name="Before tax"), go.Scatter(x=x[k], y=after.curve[k].round(2), name="After taxes paid", mode="lines",
+                                                               line=dict(width=1.8, color=ORANGE))]
+    answer = (f"{money(float(after.equity[-1]), currency, 0)} before tax, {money(after.final, currency, 0)} after "
+              f"{money(float(after.paid), currency, 0)} paid and {money(float(after.owed), currency, 0)} owed")
+    return chart("after-tax", "What is left after tax?", answer, both, xaxis=drawn.layout.xaxis, yaxis=drawn.layout.yaxis, hovermode="x unified")
+
+def methods_table(
+    found: Sequence[Folded], # From `firebot.after_tax.by_method`
+    after: AfterTax,
+    cost: Decimal, # From `firebot.after_tax.wash_cost`
+    currency: str = "USD", # ISO 4217
+) -> Table:
+    "The same fills under each lot method."
+    def m(x: Decimal | float) -> str: return money(float(x), currency)
+    rows = tuple((f.method, m(f.taxes), m(f.final), m(f.disallowed), m(f.deferred)) for f in found)
+    drag = f"{100 * after.drag:.2f} points of yearly growth" if after.drag == after.drag else "not measurable"
+    return Table(("Lots leave by", "Taxes, paid and owed", "Final equity after tax", "Losses disallowed", "Of these deferred in what is held"), rows,
+                 frozenset(range(1, 5)), f"This run: {found[0].method}. Tax takes {drag}; the wash-sale rule costs {m(cost)}.")
+
+def run_tax_report(
+    taxes: Any, # Of an outcome: `firebot.runs.Taxes`, or None
+    timestamps: np.ndarray, # int64 nanoseconds UTC, one a bar
+    currency: str = "USD", # ISO 4217
+    zone: str = "America/New_York", # IANA time zone to show
+) -> list[Any]: # Things that show themselves
+    "What the report of a run says of taxes."
+    if taxes is None: return ["Nothing was traded, so nothing is taxed."]
+    _, sheets = tax_tables(taxes.ledger, taxes.tax, last=taxes.last)
+    shown: list[Any] = [sheet_table(sheets)] if sheets else []
+    if taxes.after is None: return shown
+    days, equity = taxes.after.days, taxes.after.equity
+    found = by_method(taxes.ledger, taxes.tax, days, equity, taxes.dividends)
+    return [after_tax_chart(timestamps, taxes.after, currency, zone),
+            methods_table(found, taxes.after, wash_cost(taxes.ledger, taxes.tax, days, equity), currency), *shown]
+
 # %% ../nbs/64_tax_report.ipynb #write
 TAX_FILES = ("realized.csv", "lots.csv", "wash_sales.csv", "form_8949.csv", "schedule_d.json", "report.html", "form_8949.pdf")
 
@@ -186,7 +234,7 @@ def write_tax(
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for name, table in tables.items():
-            with (staged / name).open("wb") as f: write_csv(table, f)
+            with (staged / name).open("wb") as file: write_csv(table, file)
         (staged / "schedule_d.json").write_text(schedule_json(sheets, options(ledger, tax)), encoding="utf-8")
         (staged / "form_8949.pdf").write_bytes(form_pdf(tables["form_8949.csv"], sheets, options(ledger, tax), ledger.notes))
         (staged / "report.html").write_text(tax_page(ledger, tax, tables, sheets), encoding="utf-8")
