@@ -57,8 +57,9 @@ def _sold(r: Mapping[str, Any]) -> Iterator[str]:
     "What one piece of a sale made."
     count, gain = _shares(r["quantity"]), r["gain_loss"]
     since = "" if r["open_date_adjusted"] == r["open_date_original"] else f" and counted from {r['open_date_adjusted']}"
-    yield (f"On {r['close_date']} {count} {r['symbol']} of lot {r['lot_id']}, bought {r['open_date_original']}{since}, brought {_cash(r['proceeds'])} "
-           f"and had a basis of {_cash(r['cost_basis'])}: a {r['term']}-term {'loss' if gain < 0 else 'gain'} of {_cash(gain)}.")
+    yield (f"On {r['close_date']} {count} {r['symbol']} of lot {r['lot_id']}, bought {r['open_date_original']}{since}, brought "
+           f"{_cash(r['proceeds'])} and had a basis of {_cash(r['cost_basis'])}: a {r['term']}-term {'loss' if gain < 0 else 'gain'} "
+           f"of {_cash(gain)}.")
     if r["deferred_loss"]: yield f"  Of that basis {_cash(r['deferred_loss'])} is loss that earlier sales could not count; it comes out here."
 
 # %% ../nbs/46_explain.ipynb #wash-words
@@ -71,8 +72,8 @@ def _went(w: Mapping[str, Any], after: list[dict[str, Any]], held: list[dict[str
     for r in after:
         if r["open_date_adjusted"] == w["held_from"] and r["deferred_loss"]:
             again = f", {_cash(r['disallowed_loss'])} of it disallowed once more" if r["disallowed_loss"] else ""
-            yield (f"    On {r['close_date']} the sale {r['sell_id']} took {_shares(r['quantity'])} of them, and {_cash(r['deferred_loss'])} with them"
-                   f"{again}.")
+            yield (f"    On {r['close_date']} the sale {r['sell_id']} took {_shares(r['quantity'])} of them, and {_cash(r['deferred_loss'])} "
+                   f"with them{again}.")
     for r in held:
         if r["open_date_adjusted"] == w["held_from"] and r["deferred_loss"]:
             yield f"    {_shares(r['quantity'])} of them are still held, with {_cash(r['deferred_loss'])} in their basis."
@@ -84,14 +85,16 @@ def _washed(folder: Path, r: Mapping[str, Any], washes: list[dict[str, Any]]) ->
     if lost: yield f"  {_cash(lost)} of it does not count: the same was bought between {first} and {last} (26 U.S.C. 1091(a))."
     for w in washes:
         if not lost or any(w[k] != r[k] for k in ("lot_id", "open_date_adjusted")): continue
-        yield (f"    {_shares(w['quantity'])} of lot {w['replacement_id']}, bought {w['replaced']}, {_apart(w['sold'], w['replaced'])}, replace as many "
-               f"of those sold: {_cash(w['disallowed_loss'])}.")
-        yield from _went(w, _rows(folder, "realized.csv", ("lot_id",), w["replacement_id"]), _rows(folder, "lots.csv", ("lot_id",), w["replacement_id"]))
+        yield (f"    {_shares(w['quantity'])} of lot {w['replacement_id']}, bought {w['replaced']}, {_apart(w['sold'], w['replaced'])}, replace as "
+               f"many of those sold: {_cash(w['disallowed_loss'])}.")
+        after, held = (_rows(folder, name, ("lot_id",), w["replacement_id"]) for name in ("realized.csv", "lots.csv"))
+        yield from _went(w, after, held)
     counts, chosen = -r["gain_loss"] - lost, _options(folder)
     if (r["account"] or "") in chosen.get("ira_accounts", ()): yield "  The sale is in a retirement account and stands on no form."
     elif counts and r["symbol"] in chosen.get("exempt", ()):
         yield f"  {_cash(counts)} counts whatever is bought: section 1091 does not cover {r['symbol']}."
-    elif counts and r.get("open_until"): yield f"  {_cash(counts)} counts as things stand; it is open until {r['open_until']}, because a purchase by then would replace."
+    elif counts and r.get("open_until"):
+        yield f"  {_cash(counts)} counts as things stand; it is open until {r['open_until']}, because a purchase by then would replace."
     elif counts: yield f"  {_cash(counts)} counts: no {'further ' if lost else ''}purchase from {first} to {last} is left to replace what was sold."
 
 # %% ../nbs/46_explain.ipynb #lot
@@ -104,7 +107,8 @@ def _lot(folder: Path, ident: str) -> Iterator[str]:
     for r in _rows(folder, "realized.csv", ("lot_id",), ident): yield from (line for line in (*_sold(r), *_less(folder, r)))
     for r in _rows(folder, "lots.csv", ("lot_id",), ident):
         inside = f", {_cash(r['deferred_loss'])} of it deferred loss" if r["deferred_loss"] else ""
-        yield f"{_shares(r['quantity'])} {r['symbol']} are held, counted from {r['open_date_adjusted']}, with a basis of {_cash(r['cost_basis'])}{inside}."
+        yield (f"{_shares(r['quantity'])} {r['symbol']} are held, counted from {r['open_date_adjusted']}, with a basis of "
+               f"{_cash(r['cost_basis'])}{inside}.")
 
 def _less(folder: Path, r: Mapping[str, Any]) -> Iterator[str]:
     if r["gain_loss"] < 0: yield from _washed(folder, r, _rows(folder, "wash_sales.csv", ("sell_id",), r["sell_id"]))
@@ -122,5 +126,6 @@ def explain(
     if bought := list(_lot(folder, ident)): lines += [f"Lot {ident}", *bought]
     if lines: return "\n".join(lines)
     near = difflib.get_close_matches(ident, known := _known(folder), 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(known):,}, such as {', '.join(known[:3])}." if known else "nothing was traded."
+    some = f"there are {len(known):,}, such as {', '.join(known[:3])}." if known else "nothing was traded."
+    hint = f"did you mean {' or '.join(near)}?" if near else some
     raise DataError(f"{folder}: no sale or lot is called {ident!r}; {hint}")

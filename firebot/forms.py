@@ -11,7 +11,7 @@ __all__ = ['SETTLEMENT', 'BOXES', 'AMOUNTS', 'LINES', 'LIMIT_1211', 'NOTE', 'EMP
 # %% ../nbs/42_forms.ipynb #imports
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import pyarrow.csv as pa_csv
 
 from .config import TaxConfig
 from .lots import KNOWN, Trades, long_term, make_legs, read_trades, text_bytes
-from .models import ConfigError, DataError
+from .models import DataError
 from .money import LIMIT
 from firebot.wash_sales import (
     BASIS,
@@ -159,7 +159,8 @@ def _described(ledger: Ledger, pick: np.ndarray) -> pa.Array:
     count = shares_of(p[:, SOLD], legs.per[p[:, CLOSED]], t.quantity_scale).dictionary_encode()
     plain = pc.replace_substring_regex(count.dictionary.cast(pa.string()), r"\.0*$|(\.[0-9]*[1-9])0+$", r"\1")
     words = pa.array(["", " (short sale)", " (return of capital)"]).take(pa.array(np.where(p[:, SOLD] == 0, 2, legs.short[p[:, CLOSED]] * 1)))
-    return pc.binary_join_element_wise(plain.take(count.indices), pc.binary_join_element_wise(pa.array(t.symbols).take(pa.array(t.symbol[close])), words, ""), " ")
+    what = pc.binary_join_element_wise(pa.array(t.symbols).take(pa.array(t.symbol[close])), words, "")
+    return pc.binary_join_element_wise(plain.take(count.indices), what, " ")
 
 def form_8949(
     ledger: Ledger,
@@ -206,7 +207,8 @@ def corrected(
     out = form.to_pylist()
     for said in reported.to_pylist():
         key = (said["sell_id"], said["lot_id"])
-        if key not in at: raise DataError(f"1099-B: the form has no sale {key[0]!r} from lot {key[1]!r}; name sell_id and lot_id as realized.csv does.")
+        if key not in at:
+            raise DataError(f"1099-B: the form has no sale {key[0]!r} from lot {key[1]!r}; name sell_id and lot_id as realized.csv does.")
         out[at[key]] = _correction(out[at[key]], said)
     return pa.Table.from_pylist(out, form.schema)
 
@@ -226,8 +228,9 @@ def totals(form: pa.Table) -> pa.Table:
 def summarised(form: pa.Table) -> pa.Table:
     "One row a box with the code M, for a form with a statement attached."
     codes: dict[tuple[int, str], str] = {}
-    for y, b, c in zip(*(form.select(["tax_year", "box", "code"]).group_by(["tax_year", "box", "code"], use_threads=False).aggregate([])[k].to_pylist()
-                         for k in ("tax_year", "box", "code"))): codes[y, b] = "".join(sorted({*codes.get((y, b), "M"), *c}))
+    for r in form.group_by(["tax_year", "box", "code"], use_threads=False).aggregate([]).to_pylist():
+        key = (r["tax_year"], r["box"])
+        codes[key] = "".join(sorted({*codes.get(key, "M"), *r["code"]}))
     t = totals(form)
     return t.append_column("code", pa.array([codes[k] for k in zip(t["tax_year"].to_pylist(), t["box"].to_pylist())], pa.string()))
 
@@ -309,7 +312,8 @@ def write_csv(
     to: Any, # File object of bytes
 ) -> None:
     "A table as CSV."
-    flat = {n: (pc.if_else(c, "true", "false") if pa.types.is_boolean(c.type) else c).combine_chunks() for n, c in zip(table.column_names, table.columns)}
+    def plain(c: pa.ChunkedArray) -> pa.Array: return (pc.if_else(c, "true", "false") if pa.types.is_boolean(c.type) else c).combine_chunks()
+    flat = {n: plain(c) for n, c in zip(table.column_names, table.columns)}
     odd = any(_SPECIAL[text_bytes(c)[0]].any() for c in flat.values() if pa.types.is_string(c.type))
     to.write((",".join(table.column_names) + "\n").encode())
     pa_csv.write_csv(pa.table(flat), to, pa_csv.WriteOptions(include_header=False, quoting_style="needed" if odd else "none", batch_size=1 << 16))
@@ -348,7 +352,8 @@ EMPTY = {"realized.csv": "sell_id,lot_id,symbol,quantity,open_date_original,open
                          "disallowed_loss,term,account,deferred_loss,open_until",
          "lots.csv": "lot_id,symbol,quantity,open_date_original,open_date_adjusted,cost_basis,deferred_loss,account",
          "wash_sales.csv": "sell_id,lot_id,open_date_adjusted,replacement_id,symbol,quantity,sold,replaced,disallowed_loss,held_from,permanent",
-         "form_8949.csv": "tax_year,part,box,description,date_acquired,date_sold,proceeds,cost_basis,code,adjustment,gain_loss,sell_id,lot_id,account"}
+         "form_8949.csv": "tax_year,part,box,description,date_acquired,date_sold,proceeds,cost_basis,code,adjustment,gain_loss,sell_id,lot_id,"
+                          "account"}
 
 def tax_files(
     ledger: Ledger,

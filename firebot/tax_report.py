@@ -80,7 +80,8 @@ def timeline_chart(
     if links: traces.append(go.Scatter(x=[v for w in links for v in (w["sold"], w["replaced"], None)], mode="lines", name="replaced by",
                                        y=[v for w in links for v in (at[w["lot_id"]], at[w["replacement_id"]], None)],
                                        line=dict(color=GREY, width=1.5, dash="dot")))
-    windows = [dict(type="rect", xref="x", yref="paper", x0=str(np.datetime64(d) - WINDOW), x1=str(np.datetime64(d) + WINDOW), y0=0, y1=1, layer="below",
+    windows = [dict(type="rect", xref="x", yref="paper", x0=str(np.datetime64(d) - WINDOW), x1=str(np.datetime64(d) + WINDOW), y0=0, y1=1,
+                    layer="below",
                     line_width=0, fillcolor=ORANGE, opacity=0.10) for d in sorted({w["sold"] for w in links})]
     gone, n = sum((w["disallowed_loss"] for w in washed), Decimal(0)), len({(w["sell_id"], w["replacement_id"]) for w in washed})
     answer = f"{amount(gone)} disallowed in {n:,} wash{'es' * (n != 1)}" if n else "No loss was disallowed"
@@ -112,7 +113,8 @@ HEAD = 25 # Rows of a table that are shown
 def _table(table: pa.Table, columns: Mapping[str, str], caption: str = "", by: str | None = None, shown: int = HEAD) -> Table:
     "The first rows of `table`, or the largest by a column."
     n, kinds = len(table), [table.schema.field(c).type for c in columns]
-    numbers = frozenset(i for i, (c, kind) in enumerate(zip(columns, kinds)) if pa.types.is_decimal(kind) or pa.types.is_integer(kind) and c != "tax_year")
+    numbers = frozenset(i for i, (c, kind) in enumerate(zip(columns,
+                                                            kinds)) if pa.types.is_decimal(kind) or pa.types.is_integer(kind) and c != "tax_year")
     if by: table = table.take(pc.sort_indices(table, [(by, "descending")])[:shown])
     def word(x: Any, c: str) -> str:
         if isinstance(x, bool): return "yes" if x else "no"
@@ -132,13 +134,15 @@ def sheet_table(sheets: Mapping[int, Mapping[str, Any]]) -> Table:
     return Table(("Line", "", *map(str, years)), tuple(rows), frozenset(range(2, 2 + len(years))))
 
 # %% ../nbs/64_tax_report.ipynb #report
-FORM_WORDS = {"tax_year": "Year", "box": "Box", "description": "(a)", "date_acquired": "(b) Acquired", "date_sold": "(c) Sold", "proceeds": "(d) Proceeds",
+FORM_WORDS = {"tax_year": "Year", "box": "Box", "description": "(a)", "date_acquired": "(b) Acquired", "date_sold": "(c) Sold",
+              "proceeds": "(d) Proceeds",
               "cost_basis": "(e) Basis", "code": "(f)", "adjustment": "(g) Adj.", "gain_loss": "(h) Gain"}
 WASH_WORDS = {"sell_id": "Sale", "symbol": "Symbol", "sold": "Sold", "quantity": "Quantity", "replacement_id": "Replaced by", "replaced": "Bought",
               "disallowed_loss": "Disallowed", "held_from": "Counts from", "permanent": "For good"}
 LOT_WORDS = {"lot_id": "Lot", "symbol": "Symbol", "quantity": "Quantity", "open_date_original": "Bought", "open_date_adjusted": "Counts from",
              "cost_basis": "Basis", "deferred_loss": "Deferred loss"}
-OPEN_WORDS = {"sell_id": "Sale", "symbol": "Symbol", "close_date": "Sold", "quantity": "Quantity", "gain_loss": "Loss", "disallowed_loss": "Disallowed",
+OPEN_WORDS = {"sell_id": "Sale", "symbol": "Symbol", "close_date": "Sold", "quantity": "Quantity", "gain_loss": "Loss",
+              "disallowed_loss": "Disallowed",
               "open_until": "Open until"}
 BOX_WORDS = {"tax_year": "Year", "part": "Part", "box": "Box", "sales": "Rows", "proceeds": "(d) Proceeds", "cost_basis": "(e) Basis",
              "adjustment": "(g) Adj.", "gain_loss": "(h) Gain"}

@@ -503,7 +503,8 @@ def realized(
     day, money, short = t.day, (lambda x: exact(x, t.cash_scale)), legs.short[p[:, CLOSED]]
     long, until = long_term(p[:, HELD_FROM], day[close]) & ~short, open_until(ledger, last)
     return pa.table({
-        "sell_id": _names(t.names, t.order[close]), "lot_id": _names(t.names, legs.purchase[p[:, OPENED]]), "symbol": _names(t.symbols, t.symbol[close]),
+        "sell_id": _names(t.names, t.order[close]), "lot_id": _names(t.names, legs.purchase[p[:, OPENED]]), "symbol": _names(t.symbols,
+            t.symbol[close]),
         "quantity": shares_of(p[:, SOLD], legs.per[p[:, CLOSED]], t.quantity_scale), "open_date_original": dates(t.acquired[opened]),
         "open_date_adjusted": dates(p[:, HELD_FROM]), "close_date": dates(day[close]), "proceeds": money(p[:, PROCEEDS]),
         "cost_basis": money(p[:, BASIS]), "gain_loss": money(p[:, PROCEEDS] - p[:, BASIS]), "disallowed_loss": money(p[:, LOST]),
@@ -530,7 +531,8 @@ def wash_sales(
     t, p = legs.trades, ledger.pieces[w[:, PIECE]]
     close, to = legs.at[p[:, CLOSED]], legs.at[w[:, TO]]
     return pa.table({
-        "sell_id": _names(t.names, t.order[close]), "lot_id": _names(t.names, legs.purchase[p[:, OPENED]]), "open_date_adjusted": dates(p[:, HELD_FROM]),
+        "sell_id": _names(t.names, t.order[close]), "lot_id": _names(t.names, legs.purchase[p[:, OPENED]]), "open_date_adjusted": dates(p[:,
+            HELD_FROM]),
         "replacement_id": _names(t.names, legs.purchase[w[:, TO]]), "symbol": _names(t.symbols, t.symbol[close]),
         "quantity": shares_of(w[:, UNITS], legs.per[p[:, CLOSED]], t.quantity_scale), "sold": dates(t.day[close]), "replaced": dates(t.day[to]),
         "disallowed_loss": exact(w[:, AMOUNT], t.cash_scale), "held_from": dates(w[:, NEW_DAY]),

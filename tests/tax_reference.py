@@ -26,7 +26,8 @@ def _each(cash: int, quantity: int) -> int:
     assert not rest
     return each
 
-def reference(rows: list[Row], method: str, holding: str, older: bool, dates: str = "actual", leave: str | None = None) -> tuple[list[tuple], list[tuple], list[tuple]]:
+def reference(rows: list[Row], method: str, holding: str, older: bool, dates: str = "actual",
+              leave: str | None = None) -> tuple[list[tuple], list[tuple], list[tuple]]:
     "Sold shares, washes and shares still held, each share a tuple"
     held: dict[Any, list[Row]] = defaultdict(list)
     promises: dict[int, list[tuple[int, int, bool]]] = defaultdict(list)
