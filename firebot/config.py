@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['KeyPath', 'Exact', 'Positive', 'Cost', 'Percent', 'Name', 'ClassName', 'Symbol', 'Currency', 'Zone', 'Label', 'Day',
-           'Text', 'Parameters', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Origin', 'Document', 'read_yaml', 'redact',
-           'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig', 'AssetConfig', 'PortfolioConfig',
-           'TierConfig', 'CommissionConfig', 'ExecutionConfig', 'SizingConfig', 'StrategyRiskConfig', 'RiskConfig',
-           'RunConfig', 'InstrumentConfig', 'InfluxConfig', 'MetricsConfig', 'ParallelConfig', 'SweepConfig',
-           'EnsembleConfig', 'TaxConfig', 'LabelConfig', 'WalkForwardConfig', 'Config', 'Problem', 'unset', 'placed',
-           'refusal', 'load_config', 'config_from_blocks', 'dump_config', 'unsupported', 'workspace', 'Settings',
-           'settings']
+           'Text', 'Parameters', 'Rate', 'MonthDay', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Origin', 'Document',
+           'read_yaml', 'redact', 'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig',
+           'AssetConfig', 'PortfolioConfig', 'TierConfig', 'CommissionConfig', 'ExecutionConfig', 'SizingConfig',
+           'StrategyRiskConfig', 'RiskConfig', 'RunConfig', 'InstrumentConfig', 'InfluxConfig', 'MetricsConfig',
+           'ParallelConfig', 'SweepConfig', 'EnsembleConfig', 'TaxConfig', 'LabelConfig', 'WalkForwardConfig', 'Config',
+           'Problem', 'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks', 'dump_config', 'load_tax',
+           'unsupported', 'workspace', 'Settings', 'settings']
 
 # %% ../nbs/01_config.ipynb #imports
 import configparser
@@ -469,11 +469,36 @@ class EnsembleConfig(Block):
     least: Annotated[int, Field(ge=1)] = 250 # stacked: outcomes that must be known before it speaks
     ridge: Positive = Decimal(10) # stacked: outcomes "worth nothing" that it starts with
 
+# %% ../nbs/01_config.ipynb #tax
+Rate = Annotated[Exact, Field(ge=0, lt=100)]
+MonthDay = Annotated[str, _like("(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])", "a day of the year written MM-DD, such as 04-15")]
+
 class TaxConfig(Block):
-    "How gains are taxed"
+    "Whose gains these are, and how they are taxed"
     method: Annotated[str, _one_of("fifo", "lifo", "hifo", "lofo", "specific")] = "fifo"
     holding_period: Annotated[str, _one_of("tack", "date", "nodouble")] = "tack"
     older_lots_replace: bool = True
+    lot_dates: Annotated[str, _one_of("actual", "adjusted")] = "actual" # Which date `fifo` and `lifo` go by
+    washed_shares_leave: Annotated[str, _one_of("first", "last")] | None = None # Of a purchase; first for fifo and last for lifo if left out
+    filing_status: Annotated[str, _one_of("single", "joint", "separate", "head_of_household")] = "single"
+    federal_short_pct: Rate | None = None # Rate on short-term gains, as on wages
+    federal_long_pct: Rate | None = None # Rate on long-term gains
+    state_short_pct: Rate = Decimal(0)
+    state_long_pct: Rate = Decimal(0)
+    dividend_pct: Rate = Decimal(0) # Federal and state together
+    payment_date: MonthDay = "04-15" # Of the year after
+    loss_carried_short: Cost = Decimal(0) # From the years before the first trade, as positive amounts
+    loss_carried_long: Cost = Decimal(0)
+    form_1099: Annotated[str, _one_of("basis", "no_basis", "none")] = "none" # What the broker reported
+    direct_totals: bool = False # Sales that need no adjustment go straight to Schedule D
+    whole_dollars: bool = False
+    ira_accounts: Annotated[tuple[Label, ...], _list()] = ()
+    identical: Annotated[tuple[tuple[Symbol, ...], ...], _list()] = () # Groups of symbols to treat as one
+    exempt: Annotated[tuple[Symbol, ...], _list()] = () # Symbols that section 1091 does not cover, beside digital assets
+    zone: Zone = "America/New_York" # Whose dates are trade dates
+
+    @property
+    def has_rates(self) -> bool: return self.federal_short_pct is not None and self.federal_long_pct is not None
 
 # %% ../nbs/01_config.ipynb #learning
 class LabelConfig(Block):
@@ -665,6 +690,19 @@ def _check_sizing(c: Config) -> Iterator[Problem]:
     if rule == "fixed_units" and value % 1 and not c.sizing.fractional:
         yield Problem(path, f"is {value}", "units are whole; round it, or set sizing.fractional: true.")
 
+# %% ../nbs/01_config.ipynb #check-tax
+def _tax_problems(t: TaxConfig) -> Iterator[Problem]:
+    for key, other in (("federal_short_pct", "federal_long_pct"), ("federal_long_pct", "federal_short_pct")):
+        if getattr(t, key) is None and getattr(t, other) is not None:
+            yield Problem(("tax", key), "is missing", f"{other} is there; give both rates, or neither.")
+    seen: dict[str, int] = {}
+    for i, family in enumerate(t.identical):
+        for symbol in family:
+            if seen.setdefault(symbol, i) != i:
+                yield Problem(("tax", "identical", i), f"holds {symbol!r}", f"so does tax.identical[{seen[symbol]}]; join the two.")
+
+def _check_tax(c: Config) -> Iterator[Problem]: return _tax_problems(c.tax) if c.tax else iter(())
+
 # %% ../nbs/01_config.ipynb #check-secrets
 def _tree(value: Any) -> Any:
     "`value` as plain dicts and lists, keys that are not set left out."
@@ -735,7 +773,7 @@ def unset(
 
 CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_run, _check_names, _check_strategies, _check_sources, _check_assets, _check_commission, _check_currency,
-    _check_sizing, _check_secrets, _check_sweep, _check_parallel, _check_environment)
+    _check_sizing, _check_tax, _check_secrets, _check_sweep, _check_parallel, _check_environment)
 
 # %% ../nbs/01_config.ipynb #validate
 def _validate(doc: Document, environ: Mapping[str, str] | None) -> Config:
@@ -875,9 +913,26 @@ def dump_config(config: Config) -> str:
     "The resolved configuration as canonical YAML, which loads again to an equal one."
     return "\n".join(_lines(_tree(config))) + "\n"
 
+# %% ../nbs/01_config.ipynb #load-tax
+class _Person(Block): tax: TaxConfig = Field(examples=["{method: fifo}"])
+
+def load_tax(
+    source: Path | str, # A file with a `tax:` block, or YAML text
+    overrides: Sequence[str] = (), # `tax.key=value`
+) -> TaxConfig:
+    "The `tax:` block of a file; `ConfigError` says what is wrong with it."
+    is_text = isinstance(source, str) and ("\n" in source or ": " in source)
+    doc = read_yaml(str(source)) if is_text else read_yaml(_file(Path(source)), str(source))
+    for text in overrides: _override(doc, text)
+    doc.tree = {k: v for k, v in doc.tree.items() if k == "tax" or k not in Config.model_fields}
+    try: tax = _Person.model_validate(doc.tree).tax
+    except ValidationError as error: _refuse(doc, _problems(error))
+    if problems := list(_tax_problems(tax)): _refuse(doc, problems)
+    return tax
+
 # %% ../nbs/01_config.ipynb #unsupported
 NOT_YET: dict[str, dict[str, Any]] = {
-    "refuse": {"tax": None},
+    "refuse": {},
     "warn": {"metrics.export_to": None}}
 
 def unsupported(config: Config) -> tuple[list[str], list[str]]: # Reasons to refuse the run, and warnings

@@ -435,7 +435,8 @@ def _contents(body: str) -> str:
     "Links to the sections of `body`, and the handle that shows all code."
     links = "".join(f'<a href="#{i}">{re.sub("<[^>]*>", "", t)}</a>'
                     for i, t in re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', body, re.S))
-    return f'<nav aria-label="Contents">{links}<button type="button">Show code</button></nav>'
+    button = '<button type="button">Show code</button>' if '<details class="code"' in body else ""
+    return f'<nav aria-label="Contents">{links}{button}</nav>'
 
 # %% ../nbs/61_reports.ipynb #page
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -444,6 +445,7 @@ FOOTER = "Made by FireBot from an executed notebook. Past results say little abo
 def report_html(
     nb: Mapping[str, Any] | str | PathLike[str], # An executed notebook, or its path
     title: str | None = None, # Title of the page; the first heading if None
+    footer: str = FOOTER,
 ) -> str: # One self-contained page
     "An executed notebook as a report."
     body = "".join(cells_html(_load(nb)["cells"]))
@@ -455,9 +457,10 @@ def report_html(
     if '<figure class="chart"' in body:
         themes = script_json([theme(), theme(dark=True)])
         draw = f"<script>{get_plotlyjs()}</script><script>const THEMES={themes};{SCRIPT}</script>"
+    button = f"<script>{BUTTON}</script>" if '<details class="code"' in body else ""
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
             f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{name}</title>'
             f"<style>{CARDS_CSS}{STYLE}</style></head><body><main>{'' if first else f'<h1>{name}</h1>'}{body[:cut]}"
-            f"{_contents(body)}{body[cut:]}<footer>{FOOTER}</footer></main>{draw}<script>{BUTTON}</script>"
+            f"{_contents(body)}{body[cut:]}<footer>{footer}</footer></main>{draw}{button}"
             "</body></html>\n")

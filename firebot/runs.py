@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['log', 'MILLIONTH', 'PACKAGES', 'Spoken', 'TRADE_COLUMNS', 'Job', 'equal_part', 'make_job', 'Outcome',
-           'benchmark_signals', 'inputs', 'execute', 'equity_csv', 'daily_pnl_csv', 'positions_csv', 'trades_csv',
-           'result_files', 'attribution_csv', 'trades_by', 'falls', 'facts', 'strategies_table', 'chart_bars', 'watch',
-           'recorded', 'manifest', 'publish', 'read_parameters']
+           'benchmark_signals', 'inputs', 'execute', 'tax_history', 'Taxes', 'run_taxes', 'tax_texts', 'after_tax_csv',
+           'equity_csv', 'daily_pnl_csv', 'positions_csv', 'trades_csv', 'result_files', 'attribution_csv', 'trades_by',
+           'falls', 'facts', 'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish',
+           'read_parameters']
 
 # %% ../nbs/63_runs.ipynb #imports
 import inspect
@@ -24,23 +25,26 @@ from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 
 import firebot.deep  # noqa: F401 (registers its strategies)
+from .after_tax import AfterTax, after_tax
 from .attribution import position_values, split_trades, strategy_performance
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
 from .catalog import SOURCES, make_source
 from .cells import session_days, to_arrow
 from .compiled import source_digest
-from .config import Config, KeyPath, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
+from .config import Config, KeyPath, TaxConfig, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
 from .engine import CURRENCIES, Result, Seat, Setup, make_window, plain, stepwise, to_events
 from .engine import backtest as simulate
 from .ensembles import SEAT, Ensemble, ensemble_signals
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
 from .feed import follow as through_renames
 from .fills import Costs, get_profile
+from .forms import EMPTY, fold_trades, history_of, schedule_json, tax_files
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .learners import LearnerStrategy, in_sample
 from .logs import Log, bind, follow
@@ -69,6 +73,7 @@ from .strategies import STRATEGIES, Strategy, StreamRunner, batch_signals, fresh
 from .sweeps import hollow, panel_arrays, signals_of
 from .validate import BarsRefused, check
 from .votes import ATTRIBUTION_COLUMNS, attribute, attribution_rows
+from .wash_sales import Ledger
 
 log = Log("runs")
 
@@ -355,6 +360,8 @@ class Outcome:
         close, scales = self._closes
         prices = np.where(close == MISSING, np.nan, close / 10.0 ** np.array(scales))
         return position_values(self.events, self.job.panel.symbols, prices)
+    @cached_property
+    def taxes(self) -> "Taxes | None": return run_taxes(self)
     @property
     def benchmark_name(self) -> str: return f"{self.job.config.run.benchmark or 'Equal parts'}, held"
     @cached_property
@@ -450,9 +457,75 @@ def _refused(events: Sequence[Event]) -> Iterator[str]:
     if kinds["reject"] and not kinds["fill"]:
         yield f"all {kinds['reject']:,} orders were rejected ({why.most_common(1)[0][0]}); look at sizing and portfolio.initial_capital."
 
-# %% ../nbs/63_runs.ipynb #files
+# %% ../nbs/63_runs.ipynb #tax-history
 def _moment(ns: int, job: Job) -> str: return from_ns(int(ns), job.zone).isoformat()
 
+def _fractions(o: Outcome) -> Iterator[tuple[int, dict[str, Any]]]:
+    "What splits paid out in cash, by the row of the panel."
+    for e in o.events:
+        if e.kind != "split" or not Decimal(e.data["cash"]): continue
+        d = e.data
+        rest = Decimal(d["quantity_before"]) * d["numerator"] / d["denominator"] - Decimal(d["quantity_after"])
+        yield e.bar, dict(symbol=e.symbol, side="sell" if rest > 0 else "buy", quantity=plain(abs(rest).quantize(Decimal("1e-9"), ROUND_DOWN)),
+                          amount=abs(Decimal(d["cash"])), order_id=f"fraction {e.seq}")
+
+def tax_history(o: Outcome) -> str:
+    "The rows of a run that matter for tax, as CSV."
+    p, a, kinds = o.job.panel, o.job.panel.actions, {i.symbol: i.asset_class.value for i in o.job.panel.instruments}
+    rows: list[tuple[int, int, dict[str, Any]]] = []
+    for row, s, kind, up, down in zip(a.row.tolist(), a.symbol.tolist(), a.kind.tolist(), a.numerator.tolist(), a.denominator.tolist()):
+        if kind == 0: rows.append((row, 0, dict(timestamp=_moment(p.start[row], o.job), symbol=p.symbols[s], side="split", quantity=f"{up}:{down}")))
+    rows += [(bar, 1, r | dict(timestamp=_moment(p.start[bar], o.job))) for bar, r in _fractions(o)]
+    for e in (e for e in o.events if e.kind == "fill"):
+        told = {k: e.data[k] for k in ("fill_id", "side", "quantity", "price", "amount", "commission")}
+        rows.append((e.bar, 2, told | dict(timestamp=e.timestamp.astimezone(ZoneInfo(o.job.zone)), symbol=e.symbol, order_id=e.order_id)))
+    rows.sort(key=lambda r: r[:2])
+    names = ("timestamp", "symbol", "side", "quantity", "price", "amount", "commission", "order_id", "fill_id", "asset_class", "currency")
+    rest = dict.fromkeys(names, "")
+    return csv_text(names, (rest | r | dict(asset_class=kinds[r["symbol"]], currency=o.job.setup.currency) for *_, r in rows))
+
+# %% ../nbs/63_runs.ipynb #tax-fold
+@dataclass(frozen=True, eq=False)
+class Taxes:
+    "What a run means for a tax return"
+    tax: TaxConfig
+    ledger: Ledger
+    after: AfterTax | None # If the block gives rates
+    dividends: dict[int, int] # Year -> cents
+    last: int # Day of the last bar
+
+    @property
+    def files(self) -> dict[str, str]: return {n: b.decode() for n, b in tax_files(self.ledger, self.tax, last=self.last).items()}
+
+def run_taxes(o: Outcome) -> Taxes | None: # None if nothing was filled
+    "The fold of a run's fills, and its account after tax."
+    if not any(e.kind == "fill" for e in o.events): return None
+    tax = (o.job.config.tax or TaxConfig()).model_copy(update=dict(zone=o.job.zone))
+    ledger = fold_trades(history_of(tax_history(o), "tax_history.csv", tax.zone), tax, o.job.config.execution.allow_short)
+    paid: Counter[int] = Counter()
+    for e in o.events:
+        if e.kind == "dividend": paid[from_ns(int(o.job.panel.start[e.bar]), o.job.zone).year] += int(Decimal(e.data["cash"]) * 100)
+    days = row_days(o.job.panel).astype("datetime64[D]").astype(np.int64)
+    after = after_tax(ledger, tax, days, o.equity, paid) if tax.has_rates else None
+    return Taxes(tax, ledger, after, dict(paid), int(days[-1]))
+
+def tax_texts(o: Outcome) -> dict[str, str]: # Name -> text
+    "The tax files of a run."
+    found = o.taxes
+    if found is None:
+        return {name: head + "\n" for name, head in EMPTY.items()} | {"schedule_d.json": schedule_json({}, {}), "tax_history.csv": tax_history(o)}
+    texts = found.files | {"tax_history.csv": tax_history(o)}
+    if found.after is not None: texts["after_tax.csv"] = after_tax_csv(o, found.after)
+    return texts
+
+def after_tax_csv(o: Outcome, after: AfterTax) -> str:
+    "Equity before and after the taxes paid, at each close."
+    cent = Decimal("0.01")
+    return csv_text(("timestamp", "equity", "after_tax"), (
+        dict(timestamp=_moment(t, o.job), equity=Decimal(e).quantize(cent), after_tax=Decimal(float(a)).quantize(cent))
+        for t, e, a in zip(o.job.panel.end, after.equity.tolist(), after.curve.tolist())))
+
+# %% ../nbs/63_runs.ipynb #files
 def equity_csv(o: Outcome) -> str:
     "Equity and benchmark at each close, exact, and the fall from the peak."
     scale = o.job.setup.cash_scale
@@ -491,7 +564,7 @@ def result_files(o: Outcome) -> dict[str, str]: # Name -> text
     return {"config.yaml": dump_config(o.job.config), "signals.csv": signals_csv(o.events, zones), "orders.csv": orders_csv(o.events, zones),
             "fills.csv": fills_csv(o.events, zones), "equity.csv": equity_csv(o), "daily_pnl.csv": daily_pnl_csv(o),
             "positions.csv": positions_csv(o), "trades.csv": trades_csv(o), "metrics.json": json.dumps(o.metrics, indent=1) + "\n",
-            **({"attribution.csv": attribution_csv(o)} if o.job.ensemble else {})}
+            **({"attribution.csv": attribution_csv(o)} if o.job.ensemble else {}), **tax_texts(o)}
 
 # %% ../nbs/63_runs.ipynb #voted
 def attribution_csv(o: Outcome) -> str:

@@ -9,20 +9,25 @@ from typing import Any
 Row = dict[str, Any] # kind (open, close, return), lane, book, day, quantity, cash, order, acquired, bought, short, exempt, ira
 
 
-def _leaving(method: str, rows: list[Row]) -> Any:
+def _leaving(method: str, dates: str, washed: str | None, rows: list[Row]) -> Any:
     "Sort key of the shares of one book: who leaves first"
     def age(s: Row) -> tuple[int, int]: return rows[s["row"]]["acquired"], s["row"]
-    def first(s: Row) -> Any: return age(s), s["washed"] == 0, s["washed"]
-    def last(s: Row) -> Any: return tuple(-x for x in age(s)), s["washed"] > 0, -s["washed"]
-    return {"fifo": first, "lifo": last, "hifo": lambda s: (-s["cost"], s["row"], s["made"]), "lofo": lambda s: (s["cost"], s["row"],
-        s["made"])}[method]
+    def half(s: Row, begin: str) -> tuple[Any, ...]:
+        return (s["washed"] == 0, s["washed"]) if (washed or begin) == "first" else (s["washed"] > 0, -s["washed"])
+    def first(s: Row) -> Any: return age(s), half(s, "first")
+    def last(s: Row) -> Any: return tuple(-x for x in age(s)), half(s, "last")
+    def counted(s: Row) -> Any: return s["day"], s["row"], s["made"]
+    by_day = {"fifo": counted, "lifo": lambda s: tuple(-x for x in counted(s))} if dates == "adjusted" else {}
+    return {"fifo": first, "lifo": last, "hifo": lambda s: (-s["cost"], s["row"], s["made"]), "lofo": lambda s: (s["cost"], s["row"], s["made"]),
+            **by_day}[method]
 
 def _each(cash: int, quantity: int) -> int:
     each, rest = divmod(cash, quantity)
     assert not rest
     return each
 
-def reference(rows: list[Row], method: str, holding: str, older: bool) -> tuple[list[tuple], list[tuple], list[tuple]]:
+def reference(rows: list[Row], method: str, holding: str, older: bool, dates: str = "actual",
+              leave: str | None = None) -> tuple[list[tuple], list[tuple], list[tuple]]:
     "Sold shares, washes and shares still held, each share a tuple"
     held: dict[Any, list[Row]] = defaultdict(list)
     promises: dict[int, list[tuple[int, int, bool]]] = defaultdict(list)
@@ -42,7 +47,7 @@ def reference(rows: list[Row], method: str, holding: str, older: bool) -> tuple[
                 if each > s["cost"]: sold.append((i, s["row"], 0, each - s["cost"], 0, s["day"], 0, 0, 0))
                 s["cost"] -= min(each, s["cost"])
         else:
-            held[row["book"]].sort(key=_leaving(method, rows))
+            held[row["book"]].sort(key=_leaving(method, dates, leave, rows))
             leaves, held[row["book"]] = held[row["book"]][:row["quantity"]], held[row["book"]][row["quantity"]:]
             for s in sorted(leaves, key=lambda s: s["row"]):
                 each = _each(row["cash"], row["quantity"])

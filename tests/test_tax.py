@@ -94,13 +94,14 @@ def test_equals_the_oracle_share_for_share(block: int) -> None:
         r = random.Random(seed)
         rows = history(r, r.choice([4, 8, 14, 25]), shorts=r.random() < 0.4)
         method, holding, older = r.choice(METHODS[:4]), r.choice(HOLDING), r.random() < 0.6
+        dates, half = r.choice(["actual", "actual", "adjusted"]), r.choice([None, None, "first", "last"])
         if not divisible(rows): continue
         legs = make_legs(trades(rows), allow_short=True, sheltered=["ira"])
-        ledger = fold(legs, method, holding, older)
+        ledger = fold(legs, method, holding, older, lot_dates=dates, washed=half)
         plain = plainly(rows)
         place = numbered(legs, plain)
         start = (START - date(1970, 1, 1)).days
-        sold, washes, left = reference(plain, method, holding, older)
+        sold, washes, left = reference(plain, method, holding, older, dates, half)
         p = ledger.pieces.tolist()
         assert total(((place[c], place[o], d - start, q, a, b, e, x, g) for c, o, q, a, b, d, e, x, g in p), 3) == \
                total(((i, j, d, q, a, b, e, x, g) for i, j, q, a, b, d, e, x, g in sold), 3), seed
@@ -151,9 +152,10 @@ def test_nothing_is_lost(seed: int, method: str, holding: str, older: bool) -> N
 @given(st.integers(0, 2**32), st.sampled_from(METHODS))
 def test_symbols_know_nothing_of_each_other(seed: int, method: str) -> None:
     rows = odd(random.Random(seed), 40)
-    whole = realized(fold(make_legs(trades(rows)), method)).to_pylist()
+    end = (max(r["date"] for r in rows) - date(1970, 1, 1)).days
+    whole = realized(fold(make_legs(trades(rows)), method), end).to_pylist()
     for symbol in {r["symbol"] for r in rows}:
-        alone = realized(fold(make_legs(trades([r for r in rows if r["symbol"] == symbol])), method)).to_pylist()
+        alone = realized(fold(make_legs(trades([r for r in rows if r["symbol"] == symbol])), method), end).to_pylist()
         assert alone == [r for r in whole if r["symbol"] == symbol]
 
 @given(st.integers(0, 2**32), st.sampled_from(METHODS))
@@ -268,9 +270,14 @@ def test_a_split_that_two_accounts_tell_of_counts_once() -> None:
     ledger = fold(make_legs(read("date,symbol,side,quantity,amount,account\n" + rows + "2024-03-01,M,sell,200,1500,x\n")))
     assert [(str(r["quantity"]), r["account"]) for r in lots(ledger).to_pylist()] == [("200", "y")]
 
-def test_symbols_to_be_treated_as_one_may_not_split() -> None:
-    text = "date,symbol,side,quantity,amount\n2024-01-02,A,buy,1,10\n2024-01-03,B,buy,1,10\n2024-06-01,A,split,2,\n"
-    with pytest.raises(DataError, match="A splits and is to be treated as one"): make_legs(read(text), identical=[["A", "B"]])
+def test_symbols_to_be_treated_as_one_may_split() -> None:
+    "Two shares of after the split replace one of before it, or one of the other symbol"
+    text = ("date,symbol,side,quantity,amount\n2024-01-02,A,buy,10,1000\n2024-01-03,B,buy,10,1000\n2024-06-01,A,split,2,\n"
+            "2024-06-03,A,buy,10,400\n2024-06-10,B,sell,10,800\n")
+    ledger = fold(make_legs(read(text), identical=[["A", "B"]]))
+    assert [(str(r["quantity"]), str(r["disallowed_loss"])) for r in wash_sales(ledger).to_pylist()] == [("5", "100.00")]
+    assert sorted((r["symbol"], str(r["quantity"]), str(r["cost_basis"])) for r in lots(ledger).to_pylist()) == [
+        ("A", "10", "500.00"), ("A", "20", "1000.00")]
 
 def test_symbols_to_be_treated_as_one_replace_each_other() -> None:
     legs = read("date,symbol,side,quantity,amount\n2024-01-02,A,buy,10,1000\n2024-02-01,A,sell,10,800\n2024-02-02,B,buy,10,900\n")
