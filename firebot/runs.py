@@ -741,19 +741,19 @@ def publish(
     kind: str | None = None, # The run book, too; that of the job if None
 ) -> Published:
     "Write the run folder of `outcome`."
-    job, root, put_in = outcome.job, home(), inputs(outcome.job) | dict(book=sha(book(kind).read_bytes()))
+    job, root, made_of = outcome.job, home(), kind or outcome.job.kind
+    put_in = inputs(job) | dict(book=sha(book(made_of).read_bytes()))
     reports = reports or settings(root, job.config).reports
-    kind = kind or job.kind
-    name = run_id(put_in, kind)
+    name = run_id(put_in, made_of)
     staged = stage(reports, name)
     try:
         nb = recorded(job.config, shell.user_ns["In"][1:], shell.user_ns["Out"], shell.user_ns["_shown"], shell.display_formatter.format,
-                      kind)
+                      made_of)
         texts = result_files(outcome) | dict(more) | {"run.ipynb": json.dumps(nb, indent=1, ensure_ascii=False) + "\n"}
         texts["report.html"] = report_html(nb, title=f"FireBot {name}")
         for file, text in texts.items(): _write(staged / file, text)
         write(staged / "journal.sqlite", outcome.events)
-        made = manifest(put_in, job, staged, reports / name, root, kind)
+        made = manifest(put_in, job, staged, reports / name, root, made_of)
         _write(staged / "manifest.json", json.dumps(made, indent=1, sort_keys=True) + "\n")
         staged.chmod(0o755)
         settle(staged, reports / name)
