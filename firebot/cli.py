@@ -176,7 +176,7 @@ def data_import(paths: Paths, store: Into = None, symbol: Symbol = None, resolut
 
 def _keep(store: Any, report: Any, now: Any) -> None:
     "Leave the report beside the store, refusals too."
-    from firebot.store import make_folder, write_whole
+    from firebot.files import make_folder, write_whole
     folder, text = store.path / "imports", report.json(full=True).encode()
     make_folder(folder)
     write_whole(folder / f"{now:%Y%m%dT%H%M%S.%fZ}.json", text)

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import firebot.store
+import firebot.files
 from firebot.backup import backup, backups, damaged, load_backup, object_path, restore
 from firebot.calendars import hours
 from firebot.feed import load_panel
@@ -150,7 +150,7 @@ def guarded(guard: Guard) -> Iterator[None]:
     "Between here and the disk"
     with pytest.MonkeyPatch.context() as m:
         for name in ("fsync", "replace", "mkdir", "unlink", "rmdir", "pwrite", "truncate"): m.setattr(os, name, guard(getattr(os, name)))
-        m.setattr(firebot.store, "open", guard.open, raising=False)
+        m.setattr(firebot.files, "open", guard.open, raising=False)
         yield
 
 
