@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from .files import make_folder, write_whole
 from .models import DataError
 from .sources import ACTIONS, closest
-from .store import INDEX, INSTRUMENTS, Store, locked, make_folder, write_whole
+from .store import INDEX, INSTRUMENTS, Store, locked
 
 # %% ../nbs/72_backup.ipynb #listing
 Listing = dict[str, bytes | Path] # Name below the folder -> where its content is

@@ -314,12 +314,12 @@ def data_import(paths: Paths, store: Into = None, symbol: Symbol = None, resolut
     for file in report.files:
         if not file.findings: continue
         first = str(file.findings[0]).removeprefix(f"{file.file}: ")
-        typer.echo(f"warning: {file.file}: {file.findings}; the first: {first}", err=True)
+        _tell(f"warning: {file.file}: {file.findings}; the first: {first}", err=True)
     for path in paths: _import(into, path, [f for f in report.files if Path(f.file).is_relative_to(path)], symbol, exchange, zone, now)
 
 def _keep(store: Any, report: Any, now: Any) -> None:
     "Leave the report beside the store, refusals too."
-    from firebot.store import make_folder, write_whole
+    from firebot.files import make_folder, write_whole
     folder, text = store.path / "imports", report.json(full=True).encode()
     make_folder(folder)
     write_whole(folder / f"{now:%Y%m%dT%H%M%S.%fZ}.json", text)
@@ -346,7 +346,17 @@ def _import(store: Any, path: Path, files: list[Any], symbol: str | None, exchan
                 _added(add(store, quotes, Origin(mark.name, mark.sha256, now), exchange))
 
 def _added(done: Any) -> None:
-    typer.echo(f"{done.key.symbol} {done.key.resolution} {done.key.kind}: {done.new:,} rows new, {done.same:,} there already")
+    _tell(f"{done.key.symbol} {done.key.resolution} {done.key.kind}: {done.new:,} rows new, {done.same:,} there already")
+
+def _tell(text: str, err: bool = False) -> None:
+    "Say something beside the work; the work goes on when nobody listens any more, as behind `| head -1`."
+    try: typer.echo(text, err=err)
+    except BrokenPipeError: _hush(sys.stderr if err else sys.stdout)
+
+def _hush(stream: Any) -> None:
+    "What is said from now on goes nowhere."
+    import os
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 # %% ../nbs/90_cli.ipynb #data-fetch
 @data.command("fetch")
@@ -366,9 +376,9 @@ def data_fetch(symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...",
     _logs()
     now, folder = _now(), settings(home()).data / "yahoo"
     first, last = _day(start, "--start") or now.date() - timedelta(days=365), _day(end, "--end") or now.date()
-    told = (lambda f: typer.echo(str(f), err=True)) if sys.stderr.isatty() else (lambda f: None)
+    told = (lambda f: _tell(str(f), err=True)) if sys.stderr.isatty() else (lambda f: None)
     done = fetch(symbols, first, last, resolution, folder, _now, chunk=os.environ.get("YFINANCE_BACKFILL_CHUNK"), exchange=exchange, progress=told)
-    for f in done: typer.echo(str(f), err=bool(f.error))
+    for f in done: _tell(str(f), err=bool(f.error))
     if there := [f.symbol for f in done if f.last]:
         for a in take(_store(store), make_source("yfinance", path=folder, exchange=exchange), now, resolution, there, together=False,
                       onward=True): _added(a)
@@ -397,10 +407,20 @@ def data_restore(target: Target, folder: Annotated[Path | None, typer.Argument(m
     "Bring a copy back, proven, into an empty folder."
     from firebot.backup import backups, restore
     from firebot.models import ConfigError
-    if names: return typer.echo("\n".join(backups(target)) or f"{target}: no backups")
+    if names: return typer.echo("\n".join(_listed(target, name) for name in backups(target)) or f"{target}: no backups")
     if folder is None: raise ConfigError("FOLDER is missing; say where the copy is to go, or ask with --list what there is.")
     made = restore(target, folder, which, part)
-    typer.echo(f"{made.name}: {part} is in {folder}, every file as it was")
+    own = {e.name for e in made.folders[part]}
+    others = sum(f.is_file() and f.relative_to(folder).as_posix() not in own for f in folder.rglob("*"))
+    beside = f"; {others:,} other file{'s' * (others != 1)} there {'are' if others != 1 else 'is'} not of it" if others else ""
+    typer.echo(f"{made.name}: {part} is in {folder}, every file of the backup as it was{beside}")
+
+def _listed(target: Path, name: str) -> str:
+    "A line on one backup."
+    from firebot.backup import load_backup
+    from firebot.models import DataError
+    try: return load_backup(target, name).name
+    except DataError: return f"{name}: its list is damaged, nothing can be restored from it"
 
 # %% ../nbs/90_cli.ipynb #reconcile
 @app.command("reconcile")
@@ -518,6 +538,9 @@ def main(args: Sequence[str] | None = None) -> None:
     try: code = app(arguments, standalone_mode=False) or 0
     except typer.Abort: code = 130
     except typer.Exit as stop: code = stop.exit_code
+    except BrokenPipeError: # of what only tells, such as `data check`: nobody listens
+        for stream in (sys.stdout, sys.stderr): _hush(stream)
+        code = 1
     except TyperException as error: code = _say(f"{error.format_message()} Try: firebot --help", 2)
     except OSError as error:
         if debug: raise

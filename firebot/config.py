@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['KeyPath', 'Exact', 'Positive', 'Cost', 'Percent', 'Name', 'ClassName', 'Symbol', 'Currency', 'Zone', 'Label', 'Day',
-           'Text', 'Parameters', 'Rate', 'MonthDay', 'CHECKS', 'NOT_YET', 'scalar', 'key_path', 'Origin', 'Document',
-           'read_yaml', 'redact', 'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig', 'StrategyConfig',
-           'AssetConfig', 'PortfolioConfig', 'TierConfig', 'CommissionConfig', 'ExecutionConfig', 'SizingConfig',
-           'StrategyRiskConfig', 'RiskConfig', 'RunConfig', 'InstrumentConfig', 'InfluxConfig', 'MetricsConfig',
-           'ParallelConfig', 'SweepConfig', 'EnsembleConfig', 'TaxConfig', 'LabelConfig', 'WalkForwardConfig', 'Config',
-           'Problem', 'unset', 'placed', 'refusal', 'load_config', 'config_from_blocks', 'dump_config', 'load_tax',
-           'unsupported', 'workspace', 'Settings', 'settings']
+           'Text', 'Parameters', 'Rate', 'MonthDay', 'LOGIN', 'CREDENTIALS', 'CHECKS', 'NOT_YET', 'scalar', 'key_path',
+           'Origin', 'Document', 'read_yaml', 'redact', 'Secret', 'reveal', 'Block', 'AppConfig', 'SourceConfig',
+           'StrategyConfig', 'AssetConfig', 'PortfolioConfig', 'TierConfig', 'CommissionConfig', 'ExecutionConfig',
+           'SizingConfig', 'StrategyRiskConfig', 'RiskConfig', 'RunConfig', 'InstrumentConfig', 'InfluxConfig',
+           'MetricsConfig', 'ParallelConfig', 'SweepConfig', 'EnsembleConfig', 'TaxConfig', 'LabelConfig',
+           'WalkForwardConfig', 'Config', 'holds_credential', 'Problem', 'unset', 'placed', 'refusal', 'load_config',
+           'config_from_blocks', 'dump_config', 'load_tax', 'unsupported', 'workspace', 'Settings', 'settings']
 
 # %% ../nbs/01_config.ipynb #imports
 import configparser
@@ -546,10 +546,18 @@ class Config(Block):
         return Instrument(symbol, c.exchange, c.calendar or c.exchange, c.sector, c.currency or self.portfolio.currency,
                           AssetClass(c.asset_class), c.tick, c.lot)
 
-# %% ../nbs/01_config.ipynb #problem
-_LOGIN = re.compile(r"://[^/\s]*:[^/\s]*@")
-_CREDENTIAL = re.compile(r"(^|.*[_-])(token|secret|passw(or)?d|passphrase|pwd|(api|access|secret|private)[_-]?key|credentials?)", re.I)
+# %% ../nbs/01_config.ipynb #credential
+LOGIN = re.compile(r"://[^/\s]*:[^/\s]*@") # A name and password in an address
+CREDENTIALS = r"token|secret|passw(?:or)?d|passphrase|pwd|(?:api|access|secret|private)[_-]?key|credentials?|authorization|cookie"
 
+def holds_credential(
+    key: str,
+    anywhere: bool = False, # In the name; else at its end
+) -> bool:
+    "Whether `key` sounds like a credential."
+    return bool(re.search(f"(?:{CREDENTIALS})" if anywhere else f"(?:^|[_-])(?:{CREDENTIALS})$", key, re.IGNORECASE))
+
+# %% ../nbs/01_config.ipynb #problem
 @dataclass(frozen=True)
 class Problem:
     "One thing wrong with a configuration"
@@ -560,7 +568,7 @@ class Problem:
 def _is(path: KeyPath, value: Any) -> str:
     "`is ...`, as a sentence may say it."
     if value is None: return "is empty"
-    if isinstance(value, Secret) or _LOGIN.search(str(value)) or any(_CREDENTIAL.fullmatch(str(p)) for p in path):
+    if isinstance(value, Secret) or LOGIN.search(str(value)) or any(holds_credential(str(p)) for p in path):
         return "is ***"
     if isinstance(value, (list, tuple)): return "is a list" if value else "is an empty list"
     if isinstance(value, (dict, Block)): return "is a block of keys"
@@ -720,7 +728,7 @@ def _leaves(value: Any, path: KeyPath = (), upto: KeyPath = ()) -> Iterator[tupl
 def _check_secrets(c: Config) -> Iterator[Problem]:
     for path, value in _leaves(_tree(c)):
         if isinstance(value, bool) or not (value and isinstance(value, (str, int, float))): continue
-        if any(_CREDENTIAL.fullmatch(str(p)) for p in path) or _LOGIN.search(str(value)):
+        if any(holds_credential(str(p)) for p in path) or LOGIN.search(str(value)):
             yield Problem(path, "is ***", "credentials stay in the environment; set a variable and write ${NAME} here.")
 
 # %% ../nbs/01_config.ipynb #check-sweep
@@ -1025,7 +1033,7 @@ def settings(
         if not re.fullmatch(pattern, text := str(reveal(value))) or key == "port" and int(text) > 65535:
             raise ConfigError(f"{where} {_is((), value if key == 'store' else text)}; it must be {says}.")
     where, store = found["store"]
-    if _LOGIN.search(str(store)):
+    if LOGIN.search(str(store)):
         raise ConfigError(f"{where} holds a password; put the address in the environment as FIREBOT_STORE.")
     folders = {key: workspace / Path(reveal(found[key][1])).expanduser() for key in ("data", "reports", "models")}
     return Settings(workspace, **folders, store=store, port=int(reveal(found["port"][1])),

@@ -9,19 +9,18 @@ __all__ = ['Declaration', 'VOLUME_SCALE', 'ACROSS', 'CALENDAR', 'Columns', 'NO_B
 # %% ../nbs/21_features.ipynb #imports
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
-from .calendars import hours
 from .cells import to_local
 from .compiled import compiled
 from .feed import Adjuster, Panel, forward_factor
+from .history import Days, bucket_begins, bucket_ends, days_around, last_closes
 from .indicators import LIMIT, Indicator, Other, all_outputs, find, lookup, refusal, run
 from .models import COLUMNS, EXCHANGES, MINUTE, PRICES, RESOLUTIONS, Bar, ConfigError, DataError
-from .validate import DAY, session_days
+from .validate import session_days
 
 # %% ../nbs/21_features.ipynb #feature
 Declaration = Sequence[Any] | Mapping[str, Any] # (indicator, parameters, column, resolution, lag, across), all but the first optional
@@ -121,37 +120,23 @@ def columns(
 NO_BUCKET = np.iinfo(np.int64).min
 
 @cache
-def _year(exchange: str, year: int) -> dict[int, tuple[int, int]]:
-    "By day since 1970, when its session begins and ends; 24/7 has one each day."
-    if exchange == "24/7":
-        first = int(np.datetime64(f"{year}-01-01").astype(np.int64))
-        return {d: (d * DAY, (d + 1) * DAY) for d in range(first, first + 366)}
-    days, opens, closes = hours(date(year, 1, 1), date(year, 12, 31), exchange)
-    return dict(zip(days.astype(np.int64).tolist(), zip(opens.tolist(), closes.tolist())))
-
-@cache
-def _span(exchange: str, day: int, weekly: bool) -> tuple[int, int, int]:
-    "Opening and close of a session, and the close of the last one of its week if that is wanted; zeros where there is none."
-    sessions = [_year(exchange, d.astype("datetime64[Y]").astype(int) + 1970).get(int(d.astype(np.int64)))
-                for d in np.datetime64(day, "D") + np.arange(7 - (day + 3) % 7 if weekly else 1)]
-    if sessions[0] is None: return 0, 0, 0
-    return *sessions[0], [s for s in sessions if s][-1][1]
+def _weeks(exchange: str, first: int, last: int) -> Days: # Weeks since 1970, Mondays first
+    return days_around(7*first - 3, 7*last - 3, exchange, True)
 
 def buckets(
     start: np.ndarray, # int64 nanoseconds UTC, of each bar
     end: np.ndarray, # The same
     resolution: str, # Of the coarse bars, key of `RESOLUTIONS`
     exchange: str = "XNYS", # Key of `EXCHANGES`
-) -> tuple[np.ndarray, np.ndarray]: # Number of the coarse bar, `NO_BUCKET` for none; and whether it ends with this bar
+) -> tuple[np.ndarray, np.ndarray]: # Where the coarse bar begins, `NO_BUCKET` for none; and whether it ends with this bar
     "Where each bar belongs."
-    days, back = np.unique(session_days(start, exchange), return_inverse=True)
-    opens, closes, ends = np.array([_span(exchange, d, resolution == "1w") for d in days.tolist()]).reshape(-1, 3)[back].T
-    inside, step = (end > opens) & (start < closes), RESOLUTIONS[resolution]
-    if resolution == "1w": key = (days[back] + 3) // 7
-    elif resolution == "1d": key = opens
-    else:
-        key = opens + (np.maximum(start, opens) - opens) // step * step
-        ends = np.minimum(key + step, closes)
+    if not len(start): return np.zeros(0, np.int64), np.zeros(0, bool)
+    day = session_days(start, exchange)
+    d = _weeks(exchange, (int(day.min()) + 3) // 7, (int(day.max()) + 3) // 7)
+    i = day - d.first
+    inside = d.session[i] & (end > d.opens[i]) & (start < d.closes[i])
+    key = bucket_begins(np.maximum(start, d.opens[i]), i, d, resolution)
+    ends = last_closes(d)[i // 7] if resolution == "1w" else bucket_ends(key, i, d, resolution, exchange, True)
     return np.where(inside, key, NO_BUCKET), inside & (end >= ends)
 
 # %% ../nbs/21_features.ipynb #coarsen

@@ -26,29 +26,27 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, TextIO
 
-from .config import redact
+from .config import LOGIN, holds_credential, redact
 from .models import ConfigError
 
 # %% ../nbs/04_logs.ipynb #one-line
 _LONG = 2000
-_ADDRESS = re.compile(r"://[^/\s]*:[^/\s]*@") # A name and password in an address
 _BEARER = re.compile(r"\b(bearer|basic) [\w.~+/=-]{8,}", re.IGNORECASE)
 
 def one_line(
     text: str,
 ) -> str:
     "`text` without secrets, cut, and with all that a terminal would obey written as escapes."
-    text = _BEARER.sub(r"\1 ***", _ADDRESS.sub("://***@", redact(text)))
+    text = _BEARER.sub(r"\1 ***", LOGIN.sub("://***@", redact(text)))
     if len(text) > _LONG: text = f"{text[:_LONG]}... ({len(text):,} characters)"
     if text.isprintable(): return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 # %% ../nbs/04_logs.ipynb #plain
-_HIDDEN = re.compile("token|secret|passw|passphrase|pwd|(api|access|private)[_-]?key|credential|authorization|cookie", re.IGNORECASE)
 _MANY, _DEEP = 100, 6
 
 @lru_cache(1000)
-def _hides(key: str) -> bool: return bool(_HIDDEN.search(key))
+def _hides(key: str) -> bool: return holds_credential(key, anywhere=True)
 
 def plain(
     value: Any,

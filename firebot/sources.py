@@ -164,7 +164,7 @@ def refusal(
     value: str = "",
 ) -> BarsRefused:
     "The error for one finding about a file."
-    return BarsRefused([Finding(file, row, column, value, reason, rule="bytes")])
+    return BarsRefused([Finding(file, row, column, value, reason, rule="unreadable")])
 
 def check_bytes(
     data: bytes, # The whole file

@@ -639,7 +639,11 @@ def _cells(table: pa.Table, name: str) -> pa.Array:
 def _others(cells: pa.Array, symbol: str) -> np.ndarray:
     coded = cells.dictionary_encode()
     names = coded.dictionary.to_pylist()
-    return to_numpy(coded.indices, np.int32, -1) != (names.index(symbol) if symbol in names else len(names))
+    code = to_numpy(coded.indices, np.int32, -1)
+    said, first = np.unique(code, return_index=True)
+    out = np.zeros(len(code), bool)
+    out[first[said != (names.index(symbol) if symbol in names else len(names))]] = True # the first row of each other one
+    return out
 
 class Known(TypedDict, total=False):
     "What a caller may know beside the table"

@@ -11,7 +11,6 @@ __all__ = ['T', 'Get', 'CHART', 'HOST', 'BITS', 'REACH', 'SPAN', 'SEAM', 'CHUNK'
 
 # %% ../nbs/16_yahoo.ipynb #imports
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ import pyarrow.parquet as pq
 
 from .calendars import hours
 from .cells import bar_ends, session_days, session_starts, to_arrow
+from .files import make_folder, write_whole
 from firebot.models import (
     COLUMNS,
     EXCHANGES,
@@ -337,16 +337,12 @@ def write_history(
     "Replace `file` in one step."
     b = h.bars
     columns = {"timestamp": to_arrow(b.timestamp, pa.timestamp("ns", "UTC"))} | {c: to_arrow(getattr(b, c), pa.float64()) for c in COLUMNS}
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns).replace_schema_metadata({KEY: _record(h)}), out, compression="zstd")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as out:
-            pq.write_table(pa.table(columns).replace_schema_metadata({KEY: _record(h)}), out, compression="zstd")
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(file)
+        make_folder(file.parent)
+        write_whole(file, memoryview(out.getvalue()))
     except OSError as e: raise DataError(f"{file}: cannot be written ({e.strerror}).") from None
-    finally: beside.unlink(missing_ok=True)
 
 # %% ../nbs/16_yahoo.ipynb #read-history
 def record_of(

@@ -1,6 +1,9 @@
 "`firebot data`: judging, importing, fetching, copying and bringing back, as a person would, with the exit codes that scripts rely on."
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -49,9 +52,10 @@ def test_later_than_asked_for_is_the_future(firebot: Run, tmp_path: Path) -> Non
 def test_what_is_imported_is_a_source_and_importing_again_changes_nothing(firebot: Run, tmp_path: Path) -> None:
     (tmp_path/"IBM.csv").write_text(GOOD)
     assert firebot("import", "IBM.csv")[1] == "IBM 1d bars: 2 rows new, 0 there already\n"
-    before = {f: f.read_bytes() for f in (tmp_path/"data"/"store").rglob("*") if f.is_file()}
+    def kept() -> dict[Path, bytes]: return {f: f.read_bytes() for f in (tmp_path/"data"/"store").rglob("*") if f.is_file() and f.parent.name != "imports"}
+    before = kept()
     assert firebot("import", "IBM.csv")[1] == "IBM 1d bars: 0 rows new, 2 there already\n"
-    assert {f: f.read_bytes() for f in (tmp_path/"data"/"store").rglob("*") if f.is_file()} == before
+    assert kept() == before
     assert StoreSource(tmp_path/"data"/"store").bars("IBM").close.tolist() == [186.3, 185.54]
 
 def test_a_refused_file_among_good_ones_leaves_the_store_as_it_was(firebot: Run, tmp_path: Path) -> None:
@@ -59,7 +63,8 @@ def test_a_refused_file_among_good_ones_leaves_the_store_as_it_was(firebot: Run,
     (tmp_path/"in"/"IBM.csv").write_text(GOOD)
     (tmp_path/"in"/"BAD.csv").write_text(GOOD.replace("186.3,", "0,"))
     code, out, _ = firebot("import", "in")
-    assert code == 1 and "refused: in/BAD.csv" in out and not (tmp_path/"data").exists()
+    assert code == 1 and "refused: in/BAD.csv" in out
+    assert [p.name for p in (tmp_path/"data"/"store").iterdir()] == ["imports"] # the report on what was refused
 
 def test_a_bar_that_contradicts_a_stored_one_is_refused(firebot: Run, tmp_path: Path) -> None:
     (tmp_path/"IBM.csv").write_text(GOOD)
@@ -107,3 +112,44 @@ def test_fetching_takes_what_is_missing_into_the_store(firebot: Run, tmp_path: P
     assert code == 1 and "Yahoo answers nothing" in err and not out and not (tmp_path/"data"/"store").exists()
     assert asked == [(["IBM"], date(2012, 1, 3), date(2012, 1, 31), "1d", "1mo")]
     assert firebot("fetch", "IBM", "--start", "03/01/2012")[0] == 2
+
+def test_nobody_listens_and_the_import_goes_on(tmp_path: Path, root: Path) -> None:
+    "The reader of a real pipe has gone before the first warning; the bars are in the store all the same"
+    gone = GOOD + "2012-01-09,180.1,183.0,180.0,181.59,5000000\n"  # two sessions are missing: a warning
+    (tmp_path/"settings.ini").write_text("[firebot]\ndata = data\n")
+    for name in ("AAA", "BBB"): (tmp_path/f"{name}.csv").write_text(gone)
+    env = os.environ | {"PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", "import sys; from firebot.cli import main; main(sys.argv[1:])", "data"]
+    for verb, files, codes in (("import", ["AAA.csv", "BBB.csv"], {0}), ("check", ["AAA.csv"], {1})):
+        reading, writing = os.pipe()
+        os.close(reading)
+        try: done = subprocess.run([*command, verb, *files], cwd=tmp_path, env=env, stdout=writing, stderr=writing)
+        finally: os.close(writing)
+        assert done.returncode in codes
+    store = StoreSource(tmp_path/"data"/"store")
+    assert [len(store.bars(s)) for s in ("AAA", "BBB")] == [3, 3]
+
+def test_a_damaged_list_is_said_to_be_one(firebot: Run, tmp_path: Path) -> None:
+    (tmp_path/"IBM.csv").write_text(GOOD)
+    firebot("import", "IBM.csv")
+    name = firebot("backup", "copies")[1].split(":")[0]
+    (tmp_path/"copies"/"backups"/f"{name}.json").write_text("{}")
+    assert firebot("restore", "copies", "--list")[1] == f"{name}: its list is damaged, nothing can be restored from it\n"
+
+def test_other_files_beside_what_was_restored_are_told(firebot: Run, tmp_path: Path) -> None:
+    (tmp_path/"IBM.csv").write_text(GOOD)
+    firebot("import", "IBM.csv")
+    firebot("backup", "copies")
+    assert firebot("restore", "copies", "again")[1].endswith("every file of the backup as it was\n")
+    (tmp_path/"again"/"notes.txt").write_text("mine")
+    assert firebot("restore", "copies", "again")[1].endswith("every file of the backup as it was; 1 other file there is not of it\n")
+
+def test_a_file_that_is_none_is_unreadable(firebot: Run, tmp_path: Path) -> None:
+    (tmp_path/"IBM.csv").write_bytes(b"PK\x03\x04 a spreadsheet")
+    assert "1 unreadable" in firebot("check", "IBM.csv")[1]
+
+def test_another_symbol_is_said_once(firebot: Run, tmp_path: Path) -> None:
+    head, *rows = GOOD.splitlines()
+    (tmp_path/"x.csv").write_text("\n".join([head + ",symbol", *(r + ",MSFT" for r in rows)]) + "\n")
+    code, out, _ = firebot("check", "x.csv", "--symbol", "IBM")
+    assert code == 1 and out.count("another symbol") == 1 and "MSFT" in out

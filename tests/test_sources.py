@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import firebot.synthetic
 from firebot.calendars import hours
 from firebot.catalog import SOURCES, make_source
 from firebot.cells import session_days, to_arrow
@@ -211,20 +213,18 @@ def test_requests_that_cannot_be_met() -> None:
     with pytest.raises(DataError, match="IBM: no quotes"): SampleSource().quotes("IBM")
 
 
-def test_making_a_market_is_quick() -> None:
-    "100 symbols for 5 years in under 2 s, a year of minutes in under 1 s (best of three, the calendar known)"
-    source = SyntheticSource([f"S{i}" for i in range(100)], "2015-01-02", "2019-12-31")
-    assert len(source.sessions.days) > 1250
-    def best(work: Callable[[int], object]) -> float:
-        took = []
-        for k in range(3):
-            t = time.process_time()
-            work(k)
-            took.append(time.process_time() - t)
-        return min(took)
-    fresh = [SyntheticSource(source.symbols, source.start, source.end, seed=k) for k in range(3)]
-    assert best(lambda k: [fresh[k].bars(s) for s in source.symbols]) < 2
-    assert best(lambda k: source.bars("S1", date(2016, 1, 1), date(2016, 12, 31), "1m")) < 1
+def test_a_market_asks_the_calendar_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    "However many symbols it has; and bars of a few days draw the minutes of these days only"
+    asked, drawn = Counter[str](), Counter[str]()
+    calendar, numbers = firebot.synthetic.hours, firebot.synthetic.stream
+    def hours(*args: Any) -> Any: asked[""] += 1; return calendar(*args)
+    def stream(seed: int, symbol: str, what: str, *more: Any) -> Any: drawn[what] += 1; return numbers(seed, symbol, what, *more)
+    monkeypatch.setattr(firebot.synthetic, "hours", hours)
+    monkeypatch.setattr(firebot.synthetic, "stream", stream)
+    source = made([f"S{i}" for i in range(20)], end=date(2013, 12, 31), seed=77)
+    for s in source.symbols: source.bars(s)
+    assert asked[""] <= 1 and not drawn["minutes"]
+    assert len(source.bars("S1", date(2012, 6, 4), date(2012, 6, 8), "1m")) == 5*390 and drawn["minutes"] == 5
 
 
 def test_provenance_names_the_recipe() -> None:
