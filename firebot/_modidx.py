@@ -424,6 +424,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'firebot.engine._risk_data': ('engine.html#_risk_data', 'firebot/engine.py'),
                                 'firebot.engine._scaled': ('engine.html#_scaled', 'firebot/engine.py'),
                                 'firebot.engine._sessions': ('engine.html#_sessions', 'firebot/engine.py'),
+                                'firebot.engine._symbol': ('engine.html#_symbol', 'firebot/engine.py'),
                                 'firebot.engine._tell': ('engine.html#_tell', 'firebot/engine.py'),
                                 'firebot.engine._terms_of': ('engine.html#_terms_of', 'firebot/engine.py'),
                                 'firebot.engine._volumes': ('engine.html#_volumes', 'firebot/engine.py'),

@@ -6,7 +6,7 @@
 __all__ = ['ExecutionEngine']
 
 # %% ../nbs/38_desk.ipynb #imports
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace as changed
 from decimal import Decimal
 from typing import Any
@@ -45,6 +45,8 @@ _STATUS = {E_ORDER: OrderStatus.SUBMITTED, E_REJECT: OrderStatus.REJECTED, E_CAN
 
 class ExecutionEngine:
     "Submit, change, cancel and ask: an account over the bars of a panel"
+    _learn: Callable[[], None] # In a cell of its own below
+
     def __init__(self, panel: Panel, setup: Setup, quotes: Mapping[str, Quotes] | None = None) -> None:
         self.panel, self.setup, self.account, self.row = panel, setup, Account(setup, len(panel)), -1
         self._window, self._actions = make_window(panel, setup, whole=True, quotes=quotes)

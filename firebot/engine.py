@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .config import RiskConfig
+from .config import RiskConfig, StrategyRiskConfig
 from .feed import Panel, row_days
 from .fills import RATE, Costs, Profile, Rules, get_profile, make_rules
 from .journal import Event, plain_json
@@ -193,7 +193,8 @@ class Setup:
     @property
     def watches(self) -> bool:
         "Whether any limit looks at losses."
-        return any(r.max_daily_loss_pct or r.max_drawdown_pct for r in (self.risk, *self.risk.strategies.values()))
+        limits: tuple[RiskConfig | StrategyRiskConfig, ...] = (self.risk, *self.risk.strategies.values())
+        return any(r.max_daily_loss_pct or r.max_drawdown_pct for r in limits)
     @property
     def paid(self) -> Costs:
         "The costs that apply."
@@ -222,7 +223,8 @@ def make_state(setup: Setup, orders: int = 64) -> State:
     A, K, S = 1 + max(s.account for s in setup.seats), len(setup.seats), len(setup.instruments)
     shapes = ((A, MONEY_COLUMNS), (K, S, PLACE_COLUMNS), (A, S, POOL_COLUMNS), (S, MARKET_COLUMNS), (orders, ORDER_COLUMNS), (COUNTERS,))
     cash = to_int(setup.cash, setup.cash_scale, "portfolio.initial_capital")
-    state = State(*(np.zeros(shape, np.int64) for shape in shapes), make_watch(cash, A, K))
+    money, place, pool, market, rest, counters = (np.zeros(shape, np.int64) for shape in shapes)
+    state = State(money, place, pool, market, rest, counters, make_watch(cash, A, K))
     state.money[:, CASH] = state.money[:, EQUITY] = cash
     state.market[:, LAST], state.market[:, LAST_ROW], state.market[:, TAKEN_ROW] = MISSING, -1, -1
     state.counters[NEXT_ORDER], state.counters[NEXT_FILL], state.counters[MONTH] = 1, 1, -1
@@ -278,15 +280,17 @@ def make_window(
     amounts = np.array([to_int(d, RATE, "dividend") for d in a.amount], np.int64)
     ranged, by_volume = whole or any(rules.bracket) or rules.participation > 0 or bool(quotes), whole or rules.participation > 0
     day, closes = _sessions(panel) if whole or (rules.borrow and rules.allow_short) or setup.watches else (none[:, 0], none[:, 0])
-    return (Window(0, panel.start, panel.end, _scaled(panel.open, setup), _scaled(panel.close, setup),
-                   *((_scaled(panel.high, setup), _scaled(panel.low, setup)) if ranged else (none, none)),
-                   _volumes(panel, setup) if by_volume else none, day, closes, *_quotes(quotes or {}, setup)),
+    high, low = (_scaled(x, setup) if ranged else none for x in (panel.high, panel.low))
+    time, bid, ask, begins = _quotes(quotes or {}, setup)
+    return (Window(0, panel.start, panel.end, _scaled(panel.open, setup), _scaled(panel.close, setup), high, low,
+                   _volumes(panel, setup) if by_volume else none, day, closes, time, bid, ask, begins),
             Actions(a.row, a.symbol, a.kind, a.numerator, a.denominator, amounts))
 
 def one_bar(window: Window, t: int) -> Window:
     "The bar in row `t`, as a window of its own."
     cut = lambda x: x[t - window.first:t - window.first + 1] # noqa: E731
-    return window._replace(first=t, **{c: cut(getattr(window, c)) for c in ("start", "end", "open", "close", "high", "low", "volume", "day", "closes")})
+    columns = ("start", "end", "open", "close", "high", "low", "volume", "day", "closes")
+    return window._replace(first=t, **{c: cut(getattr(window, c)) for c in columns})
 
 # %% ../nbs/34_engine.ipynb #intents-from
 def signal_intents(
@@ -399,7 +403,8 @@ class Account:
     def _fits(self, window: Window, intents: np.ndarray, bars: bool) -> None:
         "Refuse orders that need more of the bars than the window has."
         if not (bars and len(window.start)) or (window.high.size and window.day.size): return
-        fancy = (intents[:, I_KIND] == ORDER) & ((intents[:, I_TYPE] != MARKET) | (intents[:, I_TIF] != GTC) | (intents[:, I_B_STOP:] != 0).any(axis=1))
+        rests = (intents[:, I_TYPE] != MARKET) | (intents[:, I_TIF] != GTC) | (intents[:, I_B_STOP:] != 0).any(axis=1)
+        fancy = (intents[:, I_KIND] == ORDER) & rests
         if fancy.any() or (self.state.counters[FANCY] and not window.high.size):
             raise OrderError("orders other than market orders rest, and the window has opens and closes only; make it with whole=True.")
 
@@ -521,11 +526,16 @@ def to_events(
     said, asked = {k: iter(signals) for k, signals in (records or {}).items()}, None
     for j, e in enumerate(rows.tolist(), seq):
         event = Event(j, from_ns(e[V_TIME]), e[V_ROW], KINDS[e[V_KIND]], setup.seats[e[V_STRATEGY]].strategy_id,
-                      "" if e[V_REASON] == NO_SYMBOL or (e[V_KIND] == E_RISK and not e[V_ORDER]) else setup.instruments[e[V_SYMBOL]].symbol, order_name(e[V_ORDER]), _data(e, setup))
+                      _symbol(e, setup), order_name(e[V_ORDER]), _data(e, setup))
         if e[V_KIND] == E_SIGNAL and records is not None: event.data["metadata"] = _reasons(event, next(said[event.strategy_id], None))
         if e[V_KIND] in (E_ORDER, E_REJECT): event.data["signal"], asked = asked, None
         if e[V_KIND] == E_SIGNAL: asked = j if e[V_REASON] == ORDERED else None
         yield event
+
+def _symbol(e: list[int], setup: Setup) -> str:
+    "The symbol that an event row is about; none where no symbol was known, or a whole strategy is meant."
+    none = e[V_REASON] == NO_SYMBOL or (e[V_KIND] == E_RISK and not e[V_ORDER])
+    return "" if none else setup.instruments[e[V_SYMBOL]].symbol
 
 def _reasons(event: Event, record: Signal | None) -> dict[str, Any]:
     "The metadata of the signal that `event` tells of."

@@ -17,6 +17,7 @@ from firebot.orders import (
     ALL_CASH,
     ALREADY,
     ALWAYS,
+    ARM,
     BAD_BRACKET,
     BAD_QUANTITY,
     BAD_TIF,
@@ -44,6 +45,7 @@ from firebot.orders import (
     E_MODIFY,
     E_ORDER,
     E_REJECT,
+    E_RISK,
     E_SIGNAL,
     E_SPLIT,
     E_TRIGGER,
@@ -150,6 +152,7 @@ from firebot.orders import (
     REQUESTED,
     RESERVED,
     RESTING,
+    RISK,
     ROW,
     SHORTED,
     SHORTING,
@@ -189,9 +192,6 @@ from firebot.orders import (
     emit_terms,
     on_tick,
     trail_level,
-    ARM,
-    E_RISK,
-    RISK,
 )
 from firebot.risk import (
     S_WORTH,
@@ -447,7 +447,8 @@ def _submit(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: boo
     c[NEXT_ORDER] += 1
     kind = E_REJECT if why else E_ORDER
     if not why and rules.latency[1]: o[O_LATENCY] = drawn(rules.seed, o[O_ID], rules.latency[0], rules.latency[1])
-    n = emit(events, n, kind, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, s, o[O_ID], 0, o[O_SIDE], o[O_QUANTITY], 0, o[O_RESERVED], 0, why if why else note,
+    n = emit(events, n, kind, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, s, o[O_ID], 0, o[O_SIDE], o[O_QUANTITY], 0, o[O_RESERVED], 0,
+             why if why else note,
              o[O_NOTIONAL])
     emit_terms(events, n, o)
     n = _tell_limit(state, spec, o, events, n)
@@ -511,7 +512,8 @@ def _children(state: State, spec: Spec, rules: Rules, o: np.ndarray, quantity: i
         n = _exit(state, spec, o, STOP, quantity, stop, 0, 0, 0, time, row, born, int(o[O_TYPE] == LIMIT_ORDER), events, n)
     if trail or rate:
         level = trail_level(-side, price, trail, rate, tick)
-        if level > 0: n = _exit(state, spec, o, TRAILING, quantity, level, trail, rate, price, time, row, born, int(o[O_TYPE] == LIMIT_ORDER), events, n)
+        if level > 0:
+            n = _exit(state, spec, o, TRAILING, quantity, level, trail, rate, price, time, row, born, int(o[O_TYPE] == LIMIT_ORDER), events, n)
     if target > 0: n = _exit(state, spec, o, TAKE_PROFIT, quantity, target, 0, 0, 0, time, row, born, 0, events, n)
     return n
 
@@ -826,7 +828,8 @@ def _place(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.nd
         return n
     o = _blank(state, it[I_STRATEGY], it[I_SYMBOL], it[I_SIDE])
     o[O_QUANTITY], o[O_NOTIONAL], o[O_TYPE], o[O_TIF], o[O_LIMIT] = it[I_QUANTITY], it[I_NOTIONAL], it[I_TYPE], it[I_TIF], it[I_LIMIT]
-    o[O_STOP], o[O_TRAIL], o[O_RATE], o[O_UNTIL], o[O_GROUP], o[O_CLOSES] = it[I_STOP], it[I_TRAIL], it[I_RATE], it[I_UNTIL], it[I_GROUP], it[I_CLOSES]
+    o[O_STOP], o[O_TRAIL], o[O_RATE], o[O_UNTIL] = it[I_STOP], it[I_TRAIL], it[I_RATE], it[I_UNTIL]
+    o[O_GROUP], o[O_CLOSES] = it[I_GROUP], it[I_CLOSES]
     o[O_B_STOP], o[O_B_TARGET], o[O_B_TRAIL] = it[I_B_STOP], it[I_B_TARGET], it[I_B_TRAIL]
     if o[O_B_STOP] or o[O_B_TARGET] or o[O_B_TRAIL]: o[O_BRACKET] = BY_PRICE
     return _submit(state, spec, rules, o, it[I_NOTIONAL] != 0, events, n)
@@ -875,7 +878,8 @@ def _finalize(state: State, spec: Spec, rules: Rules, k: int, s: int, stamp: int
     slippage = rules.slippage + rules.half_spread
     for i in range(c[RESTING]):
         o = state.orders[i]
-        if o[O_ID] and o[O_STRATEGY] == k and o[O_SYMBOL] == s and o[O_TYPE] != MARKET: n = _end(state, spec, o, E_CANCEL, CLOSED, c[NOW], stamp, events, n)
+        if o[O_ID] and o[O_STRATEGY] == k and o[O_SYMBOL] == s and o[O_TYPE] != MARKET:
+            n = _end(state, spec, o, E_CANCEL, CLOSED, c[NOW], stamp, events, n)
     i = 0
     while i < c[RESTING]:
         o = state.orders[i]
@@ -933,7 +937,8 @@ def _reached(state: State, spec: Spec, o: np.ndarray, time: int, row: int, event
     k = o[O_STRATEGY]
     o[O_TRIGGERED] = 1
     _wake(o)
-    return emit(events, n, E_TRIGGER, time, row, spec.seat[k, ACCOUNT], k, o[O_SYMBOL], o[O_ID], 0, o[O_SIDE], o[O_QUANTITY], o[O_STOP], 0, 0, REACHED, 0)
+    return emit(events, n, E_TRIGGER, time, row, spec.seat[k, ACCOUNT], k, o[O_SYMBOL], o[O_ID], 0, o[O_SIDE], o[O_QUANTITY], o[O_STOP],
+                0, 0, REACHED, 0)
 
 # %% ../nbs/33_kernel.ipynb #open-pass
 @compiled

@@ -238,4 +238,4 @@ def drawn(
     z = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(number) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return low + np.int64((z ^ (z >> np.uint64(31))) % np.uint64(high - low + 1))
+    return low + int((z ^ (z >> np.uint64(31))) % np.uint64(high - low + 1))

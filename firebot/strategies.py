@@ -219,7 +219,7 @@ def _vectorised(strategy: Strategy, features: dict[str, np.ndarray], here: np.nd
     return out
 
 # %% ../nbs/22_strategies.ipynb #per-bar
-def _opinion(strategy: Strategy, got: Signal, symbol: str) -> float:
+def _opinion(strategy: Strategy, got: Any, symbol: str) -> float:
     "A signal as a number, checked."
     if not isinstance(got, Signal) or got.symbol != symbol:
         raise OrderError(f"{strategy.strategy_id} answered {got!r} about {symbol}; it must be a Signal of that symbol or None" +
@@ -244,7 +244,7 @@ def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, 
                 strategy._orders.append(got)
                 continue
             out[t, s] = _opinion(strategy, got, panel.symbols[s])
-            if records is not None: records.append(got)
+            if records is not None and isinstance(got, Signal): records.append(got)
     return out
 
 def _columns(*arrays: np.ndarray) -> Iterator[tuple[int, int, list[list[list[Any]]]]]:

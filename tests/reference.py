@@ -195,10 +195,11 @@ class Reference:
         else: o.closing = max(o.closing - quantity, Fraction(0))
         self.fills += 1
         effect = {(-1, True): "short", (1, False): "cover"}.get((o.side, opens))
-        self.say("fill", time, *key, o.number, fill_id=f"F{self.fills:06d}", side="buy" if o.side > 0 else "sell", quantity=plain(quantity), price=price,
-                 amount=self.money(amount), commission=self.money(fee), effect=effect, left=plain(o.quantity) if o.quantity else None)
+        self.say("fill", time, *key, o.number, fill_id=f"F{self.fills:06d}", side="buy" if o.side > 0 else "sell", quantity=plain(quantity),
+                 price=price, amount=self.money(amount), commission=self.money(fee), effect=effect, left=plain(o.quantity) if o.quantity else None)
 
-    def fill(self, o: Rest, base: Fraction, slip: Fraction, time: int, room: Fraction | None = None, maker: bool = False, inside: bool = False) -> None:
+    def fill(self, o: Rest, base: Fraction, slip: Fraction, time: int, room: Fraction | None = None, maker: bool = False,
+             inside: bool = False) -> None:
         "Execute `o` at the market price `base`, at most `room` of it."
         held, key, why = self.has(o.strategy, o.symbol), (o.strategy, o.symbol), ""
         price = self.price(o.symbol, base, o.side, slip)
