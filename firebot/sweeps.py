@@ -14,7 +14,7 @@ import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
@@ -391,8 +391,7 @@ def trial_key(
     candidate: Mapping[str, Any],
 ) -> str:
     "What makes a trial a different one."
-    s = question.setup
-    seat = [s.seats[0].size_rule, s.seats[0].size_value]
-    rules = [str(x) for x in (*seat, s.cash, s.currency, s.profile.name, s.slippage_bps, s.fixed, s.per_share, s.relative)]
+    setup, seat = question.setup, question.setup.seats[0]
+    rules = [str(getattr(setup, f.name)) for f in fields(setup) if f.name != "seats"] + [seat.size_rule, str(seat.size_value)]
     span = [int(question.panel.start[0]), int(question.panel.start[-1])]
     return _digest([question.class_name.rpartition(".")[2], {**question.params, **candidate}, rules, span])
