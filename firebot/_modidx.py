@@ -1181,7 +1181,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'firebot.runs._told': ('runs.html#_told', 'firebot/runs.py'),
                               'firebot.runs._unsold': ('runs.html#_unsold', 'firebot/runs.py'),
                               'firebot.runs._words': ('runs.html#_words', 'firebot/runs.py'),
-                              'firebot.runs._write': ('runs.html#_write', 'firebot/runs.py'),
                               'firebot.runs.benchmark_signals': ('runs.html#benchmark_signals', 'firebot/runs.py'),
                               'firebot.runs.chart_bars': ('runs.html#chart_bars', 'firebot/runs.py'),
                               'firebot.runs.daily_pnl_csv': ('runs.html#daily_pnl_csv', 'firebot/runs.py'),

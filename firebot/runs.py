@@ -38,6 +38,7 @@ from .engine import CURRENCIES, Result, Seat, Setup, make_window, plain, stepwis
 from .engine import backtest as simulate
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
 from .feed import follow as through_renames
+from .files import write_whole
 from .fills import get_profile
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .logs import Log, bind, follow
@@ -61,7 +62,7 @@ from .portfolio import ACCOUNT, DailyPnl, Holding, Trade, daily_pnl, fold, posit
 from .reports import Table, report_html
 from .rules import make_strategy
 from .strategies import STRATEGIES, Strategy, StreamRunner, batch_signals, fresh, groups
-from .validate import BarsRefused, check
+from .validate import BarsRefused, Findings, check
 
 log = Log("runs")
 
@@ -206,7 +207,12 @@ def _cold(config: Config, strategies: Sequence[Strategy], bars: Sequence[Bars], 
 def _odd(bars: Bars, instrument: Instrument, actions: Sequence[CorporateAction]) -> Iterator[str]:
     "What is suspicious in the bars of one symbol: the first of each kind, and how many there are."
     columns = {c: getattr(bars, c) for c in ("timestamp", *COLUMNS)} | {"timestamp": to_arrow(bars.timestamp, pa.timestamp("ns", "UTC"))}
-    found = check(columns, bars.symbol, bars.resolution, instrument.exchange, bars.symbol, actions=actions, calendar=False)
+    def judged(calendar: bool) -> Findings:
+        return check(columns, bars.symbol, bars.resolution, instrument.exchange, bars.symbol, actions=actions, calendar=calendar)
+    try: found = judged(True)
+    except DataError as error: # of years that no calendar covers
+        found = judged(False)
+        yield f"{bars.symbol}: closed days and missing sessions were not looked for, {error}"
     zone = EXCHANGES[instrument.exchange].zone
     for rule in dict.fromkeys(f.rule for f in found):
         of = [f for f in found if f.rule == rule]
@@ -578,13 +584,6 @@ def manifest(
     return dict(format=1, kind=kind, run_id=run_id(put_in, kind), inputs=dict(put_in), sources=job.sources, machine=_machine(),
                 warnings=list(job.warnings), workspace=os.path.relpath(root, at), results={f.name: file_digest(f) for f in files})
 
-# %% ../nbs/63_runs.ipynb #write-files
-def _write(path: Path, text: str) -> None:
-    with path.open("xb") as f:
-        f.write(text.encode())
-        f.flush()
-        os.fsync(f.fileno())
-
 # %% ../nbs/63_runs.ipynb #publish-run
 def publish(
     outcome: Outcome,
@@ -600,10 +599,10 @@ def publish(
         nb = recorded(job.config, shell.user_ns["In"][1:], shell.user_ns["Out"], shell.user_ns["_shown"], shell.display_formatter.format)
         texts = result_files(outcome) | {"run.ipynb": json.dumps(nb, indent=1, ensure_ascii=False) + "\n"}
         texts["report.html"] = report_html(nb, title=f"FireBot {name}")
-        for file, text in texts.items(): _write(staged / file, text)
+        for file, text in texts.items(): write_whole(staged / file, text.encode())
         write(staged / "journal.sqlite", outcome.events)
         made = manifest(put_in, job, staged, reports / name, root)
-        _write(staged / "manifest.json", json.dumps(made, indent=1, sort_keys=True) + "\n")
+        write_whole(staged / "manifest.json", (json.dumps(made, indent=1, sort_keys=True) + "\n").encode())
         staged.chmod(0o755)
         settle(staged, reports / name)
     finally: shutil.rmtree(staged, ignore_errors=True)
