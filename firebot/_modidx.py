@@ -1864,7 +1864,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'firebot.runs._told': ('runs.html#_told', 'firebot/runs.py'),
                               'firebot.runs._unsold': ('runs.html#_unsold', 'firebot/runs.py'),
                               'firebot.runs._words': ('runs.html#_words', 'firebot/runs.py'),
-                              'firebot.runs._write': ('runs.html#_write', 'firebot/runs.py'),
                               'firebot.runs.after_tax_csv': ('runs.html#after_tax_csv', 'firebot/runs.py'),
                               'firebot.runs.attribution_csv': ('runs.html#attribution_csv', 'firebot/runs.py'),
                               'firebot.runs.benchmark_signals': ('runs.html#benchmark_signals', 'firebot/runs.py'),

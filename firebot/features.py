@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .cells import to_local
+from .cells import DAY, to_local
 from .compiled import compiled
 from .feed import Adjuster, Panel, forward_factor
 from .history import Days, bucket_begins, bucket_ends, days_around, last_closes

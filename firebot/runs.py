@@ -43,6 +43,7 @@ from .engine import backtest as simulate
 from .ensembles import SEAT, Ensemble, ensemble_signals
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
 from .feed import follow as through_renames
+from .files import write_whole
 from .fills import Costs, get_profile
 from .forms import EMPTY, fold_trades, history_of, schedule_json, tax_files
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
@@ -71,7 +72,7 @@ from .reports import Table, report_html
 from .rules import make_strategy
 from .strategies import STRATEGIES, Strategy, StreamRunner, batch_signals, fresh, groups
 from .sweeps import hollow, panel_arrays, signals_of
-from .validate import BarsRefused, check
+from .validate import BarsRefused, Findings, check
 from .votes import ATTRIBUTION_COLUMNS, attribute, attribution_rows
 from .wash_sales import Ledger
 
@@ -221,7 +222,12 @@ def _cold(config: Config, strategies: Sequence[Strategy], bars: Sequence[Bars], 
 def _odd(bars: Bars, instrument: Instrument, actions: Sequence[CorporateAction]) -> Iterator[str]:
     "What is suspicious in the bars of one symbol: the first of each kind, and how many there are."
     columns = {c: getattr(bars, c) for c in ("timestamp", *COLUMNS)} | {"timestamp": to_arrow(bars.timestamp, pa.timestamp("ns", "UTC"))}
-    found = check(columns, bars.symbol, bars.resolution, instrument.exchange, bars.symbol, actions=actions, calendar=False)
+    def judged(calendar: bool) -> Findings:
+        return check(columns, bars.symbol, bars.resolution, instrument.exchange, bars.symbol, actions=actions, calendar=calendar)
+    try: found = judged(True)
+    except DataError as error: # of years that no calendar covers
+        found = judged(False)
+        yield f"{bars.symbol}: closed days and missing sessions were not looked for, {error}"
     zone = EXCHANGES[instrument.exchange].zone
     for rule in dict.fromkeys(f.rule for f in found):
         of = [f for f in found if f.rule == rule]
@@ -725,13 +731,6 @@ def manifest(
     return dict(format=1, kind=kind, run_id=run_id(put_in, kind), inputs=dict(put_in), sources=job.sources, machine=_machine(),
                 warnings=list(job.warnings), workspace=os.path.relpath(root, at), results={f.name: file_digest(f) for f in files})
 
-# %% ../nbs/63_runs.ipynb #write-files
-def _write(path: Path, text: str) -> None:
-    with path.open("xb") as f:
-        f.write(text.encode())
-        f.flush()
-        os.fsync(f.fileno())
-
 # %% ../nbs/63_runs.ipynb #publish-run
 def publish(
     outcome: Outcome,
@@ -751,10 +750,10 @@ def publish(
                       made_of)
         texts = result_files(outcome) | dict(more) | {"run.ipynb": json.dumps(nb, indent=1, ensure_ascii=False) + "\n"}
         texts["report.html"] = report_html(nb, title=f"FireBot {name}")
-        for file, text in texts.items(): _write(staged / file, text)
+        for file, text in texts.items(): write_whole(staged / file, text.encode())
         write(staged / "journal.sqlite", outcome.events)
         made = manifest(put_in, job, staged, reports / name, root, made_of)
-        _write(staged / "manifest.json", json.dumps(made, indent=1, sort_keys=True) + "\n")
+        write_whole(staged / "manifest.json", (json.dumps(made, indent=1, sort_keys=True) + "\n").encode())
         staged.chmod(0o755)
         settle(staged, reports / name)
     finally: shutil.rmtree(staged, ignore_errors=True)

@@ -52,7 +52,8 @@ def test_later_than_asked_for_is_the_future(firebot: Run, tmp_path: Path) -> Non
 def test_what_is_imported_is_a_source_and_importing_again_changes_nothing(firebot: Run, tmp_path: Path) -> None:
     (tmp_path/"IBM.csv").write_text(GOOD)
     assert firebot("import", "IBM.csv")[1] == "IBM 1d bars: 2 rows new, 0 there already\n"
-    def kept() -> dict[Path, bytes]: return {f: f.read_bytes() for f in (tmp_path/"data"/"store").rglob("*") if f.is_file() and f.parent.name != "imports"}
+    def kept() -> dict[Path, bytes]:
+        return {f: f.read_bytes() for f in (tmp_path/"data"/"store").rglob("*") if f.is_file() and f.parent.name != "imports"}
     before = kept()
     assert firebot("import", "IBM.csv")[1] == "IBM 1d bars: 0 rows new, 2 there already\n"
     assert kept() == before

@@ -11,7 +11,9 @@ import nbformat
 import pytest
 
 from firebot.books import book, load_manifest, tampered, verify
+from firebot.config import config_from_blocks
 from firebot.journal import digest, read
+from firebot.runs import make_job
 
 CONFIG = """
 data_sources: [{type: sample}]
@@ -217,3 +219,16 @@ def test_two_unnamed_sources_of_one_type_and_symbols_of_different_hours_measured
     assert make_job(load_config(text), tmp_path).panel.symbols == ("AAA", "BBB")
     job = make_job(load_config(text + "instruments: [{symbol: BBB, exchange: 24/7}]\n"), tmp_path)
     assert len(job.panel) == 6 and execute(job).metrics["bars"] == 3 # rows end at two times of each day
+
+
+def test_closed_days_and_missing_sessions_are_warnings(tmp_path: Path) -> None:
+    "Of a run, with their count and the first: a Sunday that has a bar, and two holes in January"
+    days = [f"2012-01-{d:02}" for d in (3, 4, 8, 9, 10, 13, 17, 18, 19, 20, 23, 24)]
+    rows = [f"{d},100.00,101.00,99.00,{100 + i % 2}.00,1000" for i, d in enumerate(days)]
+    (tmp_path / "IBM.csv").write_text("\n".join(["date,open,high,low,close,volume", *rows]) + "\n")
+    config = config_from_blocks(dict(data_sources=[dict(type="csv", path=str(tmp_path))], assets=[dict(symbol="IBM")],
+                                     strategies=[{"name": "hold", "class": "BuyAndHoldStrategy"}]))
+    said = make_job(config, tmp_path).warnings
+    [closed], [missing] = [w for w in said if "closed" in w], [w for w in said if "sessions without a bar" in w]
+    assert closed.startswith("IBM 2012-01-08:")
+    assert "follows 2 sessions without a bar, the first 2012-01-05" in missing and "(1 more of this kind)" in missing
