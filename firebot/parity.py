@@ -18,23 +18,12 @@ from typing import IO, Any
 import numpy as np
 
 import firebot.paper as paper
-from firebot.engine import (
-    E_DIVIDEND,
-    E_FILL,
-    E_SPLIT,
-    I_CONFIDENCE,
-    V_AMOUNT,
-    V_FEE,
-    V_KIND,
-    V_ROW,
-    Setup,
-    backtest,
-    stepwise,
-    to_events,
-)
+from .engine import Setup, backtest, stepwise, to_events
+from .ensembles import SEAT, Ensemble, ensemble_signals
 from .feed import Panel
 from .live import Assembler, messages, pipe
 from .models import Portfolio, RunError, from_ns
+from .orders import E_BORROW, E_DIVIDEND, E_FILL, E_SPLIT, I_CONFIDENCE, V_AMOUNT, V_FEE, V_KIND, V_ROW
 from .paper import PaperSession, close_session, finish, take
 from .portfolio import fold
 from .strategies import Strategy, StreamRunner, batch_signals, fresh
@@ -44,7 +33,7 @@ from .strategies import Strategy, StreamRunner, batch_signals, fresh
 class History:
     "What the backtest did"
     features: dict[str, dict[str, np.ndarray]] # Strategy -> feature -> [T, S]
-    signals: dict[str, np.ndarray] # Strategy -> [T, S]
+    signals: dict[str, np.ndarray] # Seat -> [T, S]
     events: list[np.ndarray] # Kernel events of each row
     equity: np.ndarray # int64 [T, A]
 
@@ -57,13 +46,13 @@ class _Kept(StreamRunner):
         self.said.append(super().update(*args))
         return self.said[-1]
 
-def history_of(panel: Panel, strategies: Sequence[Strategy], setup: Setup) -> History:
+def history_of(panel: Panel, strategies: Sequence[Strategy], setup: Setup, ensemble: Ensemble | None = None) -> History:
     "The batch side."
-    listeners = {s.strategy_id: _Kept(fresh(s), len(panel.symbols)) for s in strategies if s.hears_fills}
-    signals = {s.strategy_id: batch_signals(s, panel) for s in strategies if not s.hears_fills}
-    both: dict[str, np.ndarray | StreamRunner] = {**signals, **listeners}
-    result = stepwise(panel, both, setup) if listeners else backtest(panel, signals, setup)
-    signals |= {name: np.stack(r.said) for name, r in listeners.items()}
+    def formed(s: Strategy) -> np.ndarray | StreamRunner: return _Kept(fresh(s), len(panel.symbols)) if s.bar_by_bar else batch_signals(s, panel)
+    both = {SEAT: ensemble_signals(ensemble, strategies, panel)} if ensemble else {s.strategy_id: formed(s) for s in strategies}
+    quiet = {name: x for name, x in both.items() if isinstance(x, np.ndarray)}
+    result = backtest(panel, quiet, setup) if len(quiet) == len(both) else stepwise(panel, both, setup)
+    signals = quiet | {name: np.stack(x.said) for name, x in both.items() if isinstance(x, _Kept)}
     rows = result.events[:, V_ROW]
     cuts = np.searchsorted(rows, np.arange(len(panel) + 1))
     events = [result.events[a:b] for a, b in zip(cuts, cuts[1:])]
@@ -88,10 +77,10 @@ def plant(
         new = walk(*args)
         if args[3:] == (row, row + 1): live.account.state.cash[0] += 1
         return new
-    def silent(bar: Panel, records: list[Any], ask: Callable[..., Any] = runner.ask) -> Any:
+    def silent(bar: Panel, records: list[Any] | None, ask: Callable[..., Any] = runner.ask) -> Any:
         out = ask(bar, records)
         if live.row != row: return out
-        records.clear()
+        if records: records.clear()
         return np.full_like(out, np.nan)
     if stage == "features": runner.features.update = at(runner.features.update, nudged) # type: ignore[method-assign]
     elif stage == "signals": runner.ask = silent # type: ignore[method-assign, assignment]
@@ -120,10 +109,11 @@ def paper_side(
     bars: int, # File descriptor to read messages from
     answers: IO[bytes], # To write to
     fault: tuple[str, int] | None = None, # Stage and bar
+    ensemble: Ensemble | None = None, # Of the strategies
 ) -> None:
     "Run a session over messages and tell what each row did."
     def say(**x: Any) -> None: answers.write(json.dumps(x).encode() + b"\n"); answers.flush()
-    session = PaperSession(folder, strategies, setup, resolution, seconds=0, every=0.5)
+    session = PaperSession(folder, strategies, setup, resolution, seconds=0, every=0.5, ensemble=ensemble)
     if fault: plant(session, *fault)
     kept, assembler = _remembering(session), Assembler(setup.instruments, resolution)
     say(ready=session.live.row)
@@ -171,7 +161,7 @@ def _same(a: Any, b: Any) -> bool:
 def _event_stage(a: Sequence[int] | None, b: Sequence[int] | None) -> str:
     "Which stage it is that two kernel events differ in; None: there is none."
     kinds = {x[V_KIND] for x in (a, b) if x is not None}
-    if kinds & {E_SPLIT, E_DIVIDEND}: return "money"
+    if kinds & {E_SPLIT, E_DIVIDEND, E_BORROW}: return "money"
     if E_FILL not in kinds: return "orders"
     if a is None or b is None or len(kinds) > 1: return "fills"
     return "money" if all(x == y for k, (x, y) in enumerate(zip(a, b)) if k not in (V_AMOUNT, V_FEE)) else "fills"
@@ -189,7 +179,7 @@ def _differences(
             if a != b: yield _event_stage(a, b), a, b
     last = t == len(history.events) - 1
     yield from events(x["walked"], done, False)
-    for name in names if x["kind"] == "row" else ():
+    for name in history.features if x["kind"] == "row" else ():
         for f, values in history.features[name].items():
             got = np.array(x["features"][name][f], np.float64)
             if not _same(values[t], got): yield "features", f"{name}.{f} {values[t].tolist()}", f"{name}.{f} {got.tolist()}"
@@ -223,6 +213,7 @@ def forked(
     setup: Setup,
     resolution: str, # Key of `RESOLUTIONS`
     fault: tuple[str, int] | None = None, # Stage and bar
+    ensemble: Ensemble | None = None, # Of the strategies
 ) -> Callable[[Path], Side]:
     "A paper side made out of this process."
     def start(folder: Path) -> Side:
@@ -234,7 +225,7 @@ def forked(
         try:
             os.close(bars_in)
             os.close(answers_out)
-            paper_side(folder, strategies, setup, resolution, bars_out, open(answers_in, "wb"), fault)
+            paper_side(folder, strategies, setup, resolution, bars_out, open(answers_in, "wb"), fault, ensemble)
             os._exit(0)
         except BaseException as error: os.write(2, f"paper side: {type(error).__name__}: {error}\n".encode())
         finally: os._exit(1)
@@ -252,9 +243,10 @@ def parity(
     setup: Setup,
     start: Callable[[Path], Side], # Makes the paper side, on a folder
     kills: Sequence[int] | None = None, # Rows after which it is killed; at a third and two thirds if not given
+    ensemble: Ensemble | None = None, # Of the strategies
 ) -> Parity:
     "Run both clocks over `panel` and compare them."
-    history, names, T = history_of(panel, strategies, setup), [s.strategy_id for s in strategies], len(panel)
+    history, names, T = history_of(panel, strategies, setup, ensemble), [s.strategy_id for s in setup.seats], len(panel)
     left, count, done = set(kills if kills is not None else (T // 3, 2 * T // 3)), 0, 0
     cash = _cash(panel, history, setup)
     with TemporaryDirectory() as temporary:

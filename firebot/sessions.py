@@ -53,7 +53,7 @@ def begin(
     put_in = inputs(job)
     facts = dict(config=put_in["config"], seed=put_in["seed"], profile=job.setup.profile.name, strategies=[s.strategy_id for s in job.strategies],
                  symbols=list(job.panel.symbols))
-    return PaperSession(folder, job.strategies, job.setup, job.panel.resolution, facts, **options)
+    return PaperSession(folder, job.strategies, job.setup, job.panel.resolution, facts, ensemble=job.ensemble, **options)
 
 def trade(
     job: Job,
@@ -81,11 +81,11 @@ class _Again(PaperSession):
     def __init__(self, job: Job, folder: Path) -> None:
         self.all: list[np.ndarray] = []
         self.seen: list[Panel] = []
-        super().__init__(folder, job.strategies, job.setup, job.panel.resolution, _facts(folder))
+        super().__init__(folder, job.strategies, job.setup, job.panel.resolution, _facts(folder), ensemble=job.ensemble)
     def perform(self, kind: str, data: Mapping[str, Any], bars: bytes = b"") -> Any:
         out = super().perform(kind, data, bars)
         if kind == "bar": self.seen.append(self._unpacked(bars))
-        if kind in ("bar", "stop", "end") and out[1]: self.all.append(self.rows)
+        if kind in ("bar", "stop", "arm", "end") and out[1]: self.all.append(self.rows)
         return out
 
 def _facts(folder: Path) -> dict[str, Any]: return json.loads((folder / "session.json").read_bytes())["facts"]
@@ -155,7 +155,8 @@ def ask(
     "Ask something of a session, running or not."
     folder, state = _there(name, reports), state_of(name, reports)
     if state["state"] == "done": raise RunError(f"{name} is done; it takes no commands.")
-    if kind == "arm" and data["strategy"] not in (known := [s[0] for s in json.loads((folder / "session.json").read_bytes())["strategies"]]):
+    made = json.loads((folder / "session.json").read_bytes())
+    if kind == "arm" and data["strategy"] not in (known := list(dict.fromkeys([*(s[0] for s in made["strategies"]), *made["seats"]]))):
         raise RunError(f"{name} has no strategy {data['strategy']!r}; it has {', '.join(known)}.")
     command(folder, kind, **data)
     return f"{name}: {kind} is asked for" + ("" if state["pid"] else "; nobody runs it now, it will be done when it goes on")
@@ -179,4 +180,4 @@ def separate(
 def serve(config: str, folder: str, stage: str = "", row: str = "") -> None:
     "The paper side of a parity run, messages on stdin and answers on stdout."
     job = make_job(load_config(Path(config)))
-    paper_side(Path(folder), job.strategies, job.setup, job.panel.resolution, 0, sys.stdout.buffer, (stage, int(row)) if stage else None)
+    paper_side(Path(folder), job.strategies, job.setup, job.panel.resolution, 0, sys.stdout.buffer, (stage, int(row)) if stage else None, job.ensemble)
