@@ -99,7 +99,7 @@ class Dice(Strategy):
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios(), st.lists(st.tuples(st.integers(0, 2**31), st.integers(1, 9)), min_size=3, max_size=3), st.data())
 def test_random_strategies_and_bars(scenario: tuple, dice: list[tuple[int, int]], data: st.DataObject) -> None:
-    _, things, made, actions, setup, _ = scenario
+    _, things, made, actions, setup, *_ = scenario
     panel = make_panel(made, things, actions)
     ideas = [Dice(seat.strategy_id, {"seed": seed, "window": window}) for seat, (seed, window) in zip(setup.seats, dice)]
     kills = data.draw(st.lists(st.integers(0, len(panel) - 1), max_size=2))

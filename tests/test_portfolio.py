@@ -270,7 +270,7 @@ def test_marks_add_up_and_round_half_to_even(quantities: list[Decimal], price: D
 @given(scenarios())
 def test_the_kernel_and_its_journal_tell_the_same_story(scenario: tuple) -> None:
     "Random runs of the kernel: cash, equity at every close, holdings and trades from the events alone."
-    _, things, bars, actions, setup, _ = scenario
+    _, things, bars, actions, setup, *_ = scenario
     panel, account = make_panel(bars, things, actions), run(scenario)
     began = int(panel.start[0])
     events = list(to_events(account.events, setup, session={}, began=began))
