@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Answer', 'Found', 'CHECKS', 'LIVED', 'POISONS', 'YEARS28', 'RECURSIVE', 'ANCHORED', 'Subject', 'apart', 'ask',
            'Finding', 'cut_rows', 'poisoned', 'renamed', 'reversed_columns', 'moved', 'Verdict', 'audit_subject',
-           'label_subject', 'digest', 'Fit', 'audit_fit', 'subjects_of', 'warm_up', 'Report', 'audit']
+           'label_subject', 'digest', 'Fit', 'audit_fit', 'features_of', 'subjects_of', 'warm_up', 'Report', 'audit']
 
 # %% ../nbs/55_audit.ipynb #imports
 import json
@@ -516,13 +516,20 @@ def _strategy_subject(strategy: Strategy, panel: Panel) -> Subject:
                    named=bool(strategy.together) or bool({*told} & {*panel.symbols}), dated=bool(own.resolutions),
                    rows=2 * needed + 64 if any(k.startswith("ta.") for k in kinds) else 0, files=tuple(v for v in told if len(v) > 2))
 
+def features_of(
+    whose: str, # Begins the names
+    pipeline: FeaturePipeline,
+    panel: Panel,
+) -> list[Subject]:
+    "There are features to ask about where there is no strategy yet."
+    return [_feature_subject(f"{whose}.{f.name}", f, panel, len(panel.symbols)) for f in pipeline.features]
+
 def subjects_of(
     strategy: Strategy,
     panel: Panel,
 ) -> list[Subject]: # Its features, then itself
     "What there is to ask about a strategy."
-    features = [_feature_subject(f"{strategy.strategy_id}.{f.name}", f, panel, len(panel.symbols)) for f in strategy.pipeline.features]
-    return [*features, _strategy_subject(strategy, panel)]
+    return [*features_of(strategy.strategy_id, strategy.pipeline, panel), _strategy_subject(strategy, panel)]
 
 def warm_up(
     strategy: Strategy,

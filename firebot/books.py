@@ -255,13 +255,14 @@ def verify(
     "Run `run` again in a fresh process and compare."
     run = run.absolute()
     old = load_manifest(run)
+    if (kind := old.get("kind", "backtest")) not in COMMANDS:
+        raise RunError(f"{old['run_id']} is a {kind}, whose verdict counts all trials before it; it is not verified: run `firebot {kind}` again.")
     edited = tuple(tampered(run, old))
     if "config.yaml" in edited: return Verdict(old["run_id"], False, edited=edited)
     root = Path(os.path.normpath(run / old["workspace"]))
     with tempfile.TemporaryDirectory() as away:
         code = "import sys; from firebot.cli import main; main(sys.argv[1:])"
-        command = COMMANDS.get(old.get("kind", ""), ("backtest",))
-        done = subprocess.run([sys.executable, "-c", code, *command, str(run / "config.yaml"), "--out", away], cwd=away,
+        done = subprocess.run([sys.executable, "-c", code, *COMMANDS[kind], str(run / "config.yaml"), "--out", away], cwd=away,
                               env=_elsewhere(Path(away), root), capture_output=True, text=True)
         made = [f for f in Path(away).iterdir() if (f / "manifest.json").exists()]
         if not made: raise RunError(f"{old['run_id']} could not be run again: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")

@@ -139,10 +139,11 @@ def audit(config: ConfigPath, set_: Set = None,
     from firebot.audit import audit as ask
     from firebot.config import load_config
     from firebot.runs import make_job
+    from firebot.studies import suspects
     conf = load_config(config, set_ or ())
     _logs(conf)
     job = make_job(conf)
-    report = ask(job.panel, job.strategies, seed=job.config.run.seed)
+    report = ask(job.panel, *suspects(job), seed=job.config.run.seed)
     typer.echo(report.json() if json else str(report))
     if not report.passed: raise typer.Exit(1)
 

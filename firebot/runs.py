@@ -6,7 +6,7 @@
 __all__ = ['log', 'MILLIONTH', 'PACKAGES', 'Spoken', 'TRADE_COLUMNS', 'Job', 'equal_part', 'make_job', 'Outcome',
            'benchmark_signals', 'inputs', 'execute', 'tax_history', 'Taxes', 'run_taxes', 'tax_texts', 'after_tax_csv',
            'equity_csv', 'daily_pnl_csv', 'positions_csv', 'trades_csv', 'result_files', 'attribution_csv', 'trades_by',
-           'falls', 'facts', 'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish',
+           'falls', 'costs_told', 'facts', 'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish',
            'read_parameters']
 
 # %% ../nbs/63_runs.ipynb #imports
@@ -601,13 +601,17 @@ def falls(o: Outcome) -> Table:
                  frozenset((3, 4, 5)))
 
 # %% ../nbs/63_runs.ipynb #facts
-def facts(job: Job) -> Table:
-    "What was run, under which rules."
-    p, s, c = job.panel, job.setup, job.config
+def costs_told(s: Setup) -> str:
+    "What trading costs, in words."
     costs = [f"{s.paid.slippage_bps} bp slippage"]
     costs += [f"{v} {s.currency} per {k}" for k, v in (("fill", s.paid.fixed), ("share", s.paid.per_share)) if v]
     costs += [f"{s.paid.relative:%} of the amount"] if s.paid.relative else []
     costs += [f"{s.paid.spread_bps} bp spread"] if s.paid.spread_bps else []
+    return ", ".join(costs)
+
+def facts(job: Job) -> Table:
+    "What was run, under which rules."
+    p, s, c = job.panel, job.setup, job.config
     part = plain(s.seats[0].size_value)
     size = {"all_cash": "all free cash", "fixed_units": f"{part} units", "percent_of_equity": f"{part} % of equity"}
     dates = [from_ns(int(t), job.zone).date().isoformat() for t in (p.start[0], p.start[-1])]
@@ -615,7 +619,7 @@ def facts(job: Job) -> Table:
             *((f"Strategy {x.name}", f"{x.class_name.rsplit('.', 1)[-1]} {_words(x.params)}") for x in c.strategies if x.enabled),
             *([("Ensemble", _words(simple(c.ensemble.model_dump(exclude_unset=True))))] if c.ensemble else []),
             ("Size of a position", size[s.seats[0].size_rule]), ("Capital", f"{s.cash:,} {s.currency}"), (f"Fills: {s.profile.name}", s.profile.note),
-            ("Costs", ", ".join(costs))]
+            ("Costs", costs_told(s))]
     return Table(("Run", run_id(inputs(job), job.kind)), tuple(rows + [("Warning", w) for w in job.warnings]), kind="facts")
 
 def _words(params: Mapping[str, Any]) -> str: return ", ".join(f"{k} {v}" for k, v in params.items())

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'job_labels', 'job_features', 'job_plan', 'learning', 'told', 'train', 'model_table', 'Study', 'study',
-           'run_study', 'folds_table', 'importance_table', 'study_files', 'path_sharpes', 'paths_table', 'convert']
+           'run_study', 'folds_table', 'importance_table', 'study_files', 'path_sharpes', 'paths_table', 'convert',
+           'suspects']
 
 # %% ../nbs/74_studies.ipynb #imports
 import os
@@ -15,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from .audit import Fit, Subject, features_of, label_subject
 from .books import home
 from .config import Config, refusal, settings
 from .deep import convert_pt
 from .engine import backtest as simulate
+from .features import FeaturePipeline
 from .feed import Panel, row_days
 from .journal import csv_text
-from .labels import Labels, make_labels, meta_labels
+from .labels import Labels, label_horizon, make_labels, meta_labels
 from .learners import LearnerStrategy, train_model
 from .logs import Log
 from .metrics import returns, sharpe
@@ -29,8 +32,8 @@ from .model_store import Artefact, save_model
 from .models import ConfigError, DataError, Direction, Signal, from_ns
 from .reports import Table
 from .runs import Job, Outcome, execute
-from .strategies import batch_signals
-from .walk_forward import Plan, WalkForward, combinatorial, fold_rows, walk_forward
+from .strategies import Strategy, batch_signals
+from .walk_forward import Plan, WalkForward, combinatorial, fold_rows, model_before, walk_forward
 
 log = Log("studies")
 
@@ -230,3 +233,21 @@ def convert(
         at = ("strategies", config.strategies.index(named[0]), "class")
         raise refusal(config, at, "it is no network; name LSTMStrategy or TransformerStrategy.")
     return save_model(convert_pt(file, made, config.features), models or settings(home(), config).models, named[0].name)
+
+# %% ../nbs/74_studies.ipynb #suspects
+def suspects(
+    job: Job,
+) -> tuple[list[Strategy], list[Subject], list[Fit]]:
+    "What an audit of a job asks: strategies, features and label that models will learn from, and how they learn."
+    wanted = learning(job)
+    if not wanted: return list(job.strategies), [], []
+    features, labels, plan = job_features(job), job.config.label, job_plan(job)
+    job_labels(job)
+    assert labels
+    def made(panel: Panel) -> Labels: return job_labels(replace(job, panel=panel))
+    def fit(s: LearnerStrategy) -> Fit:
+        def learn(panel: Panel, row: int) -> bytes:
+            return model_before(row, panel, s, features, made(panel), plan.embargo, job.config.run.seed).digest.encode()
+        return Fit(f"{s.strategy_id}.fit", learn)
+    label = label_subject("label", made, label_horizon(labels.kind, labels.params))
+    return [s for s in job.strategies if s not in wanted], [*features_of("features", FeaturePipeline(features), job.panel), label], [*map(fit, wanted)]

@@ -32,7 +32,7 @@ from .money import from_int
 from .overfitting import CONFIDENCE, MOST_OVERFIT, Gate, judge
 from .plots import BLUE, ORANGE, VERMILION, Chart, chart, equity_chart
 from .reports import Cards, Table, report_html
-from .runs import Job, benchmark_signals, equal_part, inputs, make_job, manifest, recorded
+from .runs import Job, benchmark_signals, costs_told, equal_part, inputs, make_job, manifest, recorded
 from .sweeps import Choice, Ledger, Question, Sweep, choices, returns_of, search, simulate
 
 log = Log("sweeps")
@@ -267,7 +267,7 @@ def sweep_facts(study: Study) -> Table:
             ("Symbols", ", ".join(p.symbols)),
             ("Bars", f"{len(p):,} of {p.resolution}, {_day(study, 0)} to {_day(study, len(p))}"),
             ("Capital", f"{s.cash:,} {s.currency}"), (f"Fills: {s.profile.name}", s.profile.note),
-            ("Costs", f"{s.slippage_bps} bp slippage, {s.fixed} {s.currency} per fill, {s.per_share} per share, {s.relative:%} of the amount"),
+            ("Costs", costs_told(s)),
             *(("Warning", w) for w in job.warnings)]
     return Table(("Sweep", run_id(study.id_inputs, "sweep")), tuple(rows), kind="facts")
 
