@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Account, Setup, _tell, arm_intent, finalize_intents, make_window, order_intent, seat_of, signal_intents, to_events
+from .engine import Account, Setup, _tell, arm_intent, finalize_intents, make_window, order_intent, signal_intents, to_events
 from .ensembles import SEAT, Ensemble, EnsembleRunner
 from .feed import Actions, Panel, Row
 from .journal import Event, Journal, Step, last_step, plain_json, read, steps

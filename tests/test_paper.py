@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 import tracing
 
+from firebot.config import RiskConfig
 from firebot.engine import Seat, Setup
 from firebot.feed import Panel, load_panel
 from firebot.indicators import Param
 from firebot.journal import digest, last_step, order_keys, read, steps
 from firebot.models import JournalError, RunError
 from firebot.money import from_int
-from firebot.paper import PaperSession, account_digest, command, finish, run, snapshot, take
+from firebot.paper import PaperSession, account_digest, command, finish, heed, run, snapshot, take
 from firebot.portfolio import fold
 from firebot.rules import make_strategy
 from firebot.sources import SampleSource
@@ -237,6 +238,24 @@ def test_a_strategy_that_never_answers(tmp_path: Path) -> None:
     trade(tmp_path / "alone")
     mine = [e.data for e in read(tmp_path / "s" / "journal.sqlite") if e.kind == "fill" and e.strategy_id != "hangs"]
     assert [d["price"] for d in mine] == [e.data["price"] for e in read(tmp_path / "alone" / "journal.sqlite") if e.kind == "fill"]
+
+
+def test_a_strategy_that_lost_too_much_is_armed(tmp_path: Path) -> None:
+    "The limit stops it, a person lets it go on, and a session that is repeated from its journal agrees."
+    setup = replace(SETUP, risk=RiskConfig(max_drawdown_pct=Decimal("0.05"), auto_disable_on_breach=True))
+    with PaperSession(tmp_path / "s", IDEAS, setup) as session:
+        for t in range(len(PANEL)):
+            take(session, PANEL[t:t + 1])
+            if stopped := list(session.live.stopped): break
+        command(tmp_path / "s", "arm", strategy=stopped[0])
+        heed(session)
+        assert stopped[0] not in session.live.stopped and not session.live.disabled
+        for r in range(t + 1, len(PANEL)): take(session, PANEL[r:r + 1])
+        after = account_digest(session.live)
+    told = [e.data["action"] for e in read(tmp_path / "s" / "journal.sqlite") if e.kind == "risk" and e.strategy_id == stopped[0]]
+    assert told[:2] == ["stopped", "released"]
+    for f in (tmp_path / "s").glob("snapshot*"): f.unlink()
+    with PaperSession(tmp_path / "s", IDEAS, setup) as session: assert account_digest(session.live) == after
 
 
 def test_a_clock_that_is_set_back(tmp_path: Path, whole: tuple[str, str]) -> None:

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from test_kernel import scenarios
 
 import firebot.rules
-from firebot.engine import E_FILL, V_KIND, Seat, Setup
+from firebot.config import RiskConfig
+from firebot.engine import Seat, Setup
+from firebot.ensembles import SEAT, Ensemble
 from firebot.feed import Panel, load_panel, make_panel
 from firebot.fills import PROFILES, get_profile
 from firebot.indicators import Param
 from firebot.models import ConfigError
+from firebot.orders import E_FILL, E_RISK, V_KIND
 from firebot.parity import STAGES, Parity, forked, history_of, parity
 from firebot.sources import SampleSource
 from firebot.strategies import STRATEGIES, Strategy
@@ -70,6 +73,46 @@ class Listens(Strategy):
 
 def test_a_strategy_that_hears_fills_and_declares_nothing() -> None:
     found = proven(bars("1d")[:80], [Listens("listens")], "next_open", kills=(20, 21, 60))
+    assert found.identical and found.events > 20, str(found)
+
+
+def test_shorts_stops_and_limits_on_risk() -> None:
+    "Borrowing, brackets, trimmed orders and a strategy that a loss stops."
+    panel = bars("1d")
+    ideas = [STRATEGIES["MomentumStrategy"]("momentum", {"lookback_window": 3, "threshold": 0.001}), Dice("dice", {"seed": 5})]
+    setup = Setup(tuple(Seat(s.strategy_id, size_value=Decimal(60)) for s in ideas), panel.instruments, profile=get_profile("realistic"),
+                  allow_short=True, borrow_rate=Decimal("0.05"), stop_loss=Decimal("0.02"), take_profit=Decimal("0.03"),
+                  risk=RiskConfig(max_position_size_pct=Decimal(30), max_drawdown_pct=Decimal(2), auto_disable_on_breach=True))
+    found = parity(panel, ideas, setup, forked(ideas, setup, "1d"), kills=(15, 60))
+    kinds = np.concatenate([rows[:, V_KIND] for rows in history_of(panel, ideas, setup).events])
+    assert found.identical and found.events == len(kinds) and E_RISK in kinds, str(found)
+
+
+class Rests(Strategy):
+    "Bids below the market"
+    places_orders = True
+    def features(self) -> dict[str, tuple]: return {"price": ("last",)}
+    def generate_signal(self, features: dict[str, float]) -> object:
+        close = self.bar.close
+        if self.bar.timestamp.toordinal() % 3: return None
+        return self.order("buy", Decimal(5), order_type="limit", price=(close * Decimal("0.99")).quantize(Decimal("0.01")))
+
+
+def test_a_strategy_that_places_orders() -> None:
+    panel, ideas = bars("1d")[:80], [Rests("rests"), Listens("listens")]
+    setup = Setup(tuple(Seat(s.strategy_id, size_value=Decimal(20)) for s in ideas), panel.instruments)
+    found = parity(panel, ideas, setup, forked(ideas, setup, "1d"), kills=(20, 60))
+    assert found.identical and found.events > 20, str(found)
+
+
+@pytest.mark.parametrize("method", ["majority", "stacked"])
+def test_an_ensemble(method: str) -> None:
+    panel = bars("1d")
+    ideas = [STRATEGIES["MomentumStrategy"]("momentum", {"lookback_window": 3, "threshold": 0.001}),
+             STRATEGIES["SmaCrossStrategy"]("cross", {"fast": 2, "slow": 5}), Dice("dice", {"seed": 5})]
+    votes = Ensemble(tuple(s.strategy_id for s in ideas), method, {}, 5, 1, 2, 2)
+    setup = Setup((Seat(SEAT, size_value=Decimal(30)),), panel.instruments)
+    found = parity(panel, ideas, setup, forked(ideas, setup, "1d", ensemble=votes), kills=(20, 60), ensemble=votes)
     assert found.identical and found.events > 20, str(found)
 
 
