@@ -68,6 +68,7 @@ from firebot.orders import (
     I_LIMIT,
     I_NOTIONAL,
     I_ORDER,
+    I_PARENT,
     I_QUANTITY,
     I_RATE,
     I_ROW,
@@ -829,7 +830,7 @@ def _place(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.nd
     o = _blank(state, it[I_STRATEGY], it[I_SYMBOL], it[I_SIDE])
     o[O_QUANTITY], o[O_NOTIONAL], o[O_TYPE], o[O_TIF], o[O_LIMIT] = it[I_QUANTITY], it[I_NOTIONAL], it[I_TYPE], it[I_TIF], it[I_LIMIT]
     o[O_STOP], o[O_TRAIL], o[O_RATE], o[O_UNTIL] = it[I_STOP], it[I_TRAIL], it[I_RATE], it[I_UNTIL]
-    o[O_GROUP], o[O_CLOSES] = it[I_GROUP], it[I_CLOSES]
+    o[O_GROUP], o[O_CLOSES], o[O_PARENT] = it[I_GROUP], it[I_CLOSES], it[I_PARENT]
     o[O_B_STOP], o[O_B_TARGET], o[O_B_TRAIL] = it[I_B_STOP], it[I_B_TARGET], it[I_B_TRAIL]
     if o[O_B_STOP] or o[O_B_TARGET] or o[O_B_TRAIL]: o[O_BRACKET] = BY_PRICE
     return _submit(state, spec, rules, o, it[I_NOTIONAL] != 0, events, n)

@@ -16,18 +16,18 @@ __all__ = ['CASH', 'RESERVED', 'PLEDGED', 'EQUITY', 'TRADED', 'MONEY_COLUMNS', '
            'DIVISOR', 'UNIT', 'LOT', 'TICK', 'THING_COLUMNS', 'ALL_CASH', 'PERCENT', 'UNITS', 'SIZE_RULES', 'SIGNAL',
            'ORDER', 'CANCEL', 'FINALIZE', 'MODIFY', 'ARM', 'I_ROW', 'I_STRATEGY', 'I_SYMBOL', 'I_KIND', 'I_SIDE',
            'I_CONFIDENCE', 'I_QUANTITY', 'I_NOTIONAL', 'I_ORDER', 'I_TYPE', 'I_TIF', 'I_LIMIT', 'I_STOP', 'I_TRAIL',
-           'I_RATE', 'I_UNTIL', 'I_GROUP', 'I_CLOSES', 'I_B_STOP', 'I_B_TARGET', 'I_B_TRAIL', 'INTENT_COLUMNS',
-           'E_SIGNAL', 'E_ORDER', 'E_REJECT', 'E_CANCEL', 'E_FILL', 'E_SPLIT', 'E_DIVIDEND', 'E_BORROW', 'E_EXPIRE',
-           'E_TRIGGER', 'E_MODIFY', 'E_RISK', 'KINDS', 'V_KIND', 'V_TIME', 'V_ROW', 'V_ACCOUNT', 'V_STRATEGY',
-           'V_SYMBOL', 'V_ORDER', 'V_FILL', 'V_SIDE', 'V_QUANTITY', 'V_PRICE', 'V_AMOUNT', 'V_FEE', 'V_REASON',
-           'V_OTHER', 'V_TYPE', 'V_TIF', 'V_LIMIT', 'V_STOP', 'V_TRAIL', 'V_RATE', 'V_UNTIL', 'V_GROUP', 'V_PARENT',
-           'V_LATENCY', 'V_CLOSES', 'V_B_STOP', 'V_B_TARGET', 'V_B_TRAIL', 'EVENT_COLUMNS', 'REASONS', 'NONE',
-           'ORDERED', 'ALREADY', 'NO_PRICE', 'SHORTS_OFF', 'WITHDRAWN', 'NO_CASH', 'TRIMMED', 'NO_LOT', 'NOTHING',
-           'BAD_QUANTITY', 'REQUESTED', 'UNKNOWN', 'CLOSED', 'OFF_TICK', 'WRONG_SIDE', 'BAD_BRACKET', 'BAD_TIF', 'PAST',
-           'NO_SYMBOL', 'NOT_YOURS', 'NOT_AT_ONCE', 'NOT_WHOLE', 'DAY_OVER', 'DATE_OVER', 'OTHER_FILLED',
-           'POSITION_GONE', 'BY_SPLIT', 'NO_SHORT', 'TURNING', 'NO_TURN', 'CROSSES', 'REACHED', 'NO_CHANGE', 'RISK',
-           'DONE', 'GROW', 'TOO_LARGE', 'State', 'Spec', 'Window', 'Actions', 'emit', 'emit_terms', 'limit_price',
-           'stop_price', 'after_stop', 'on_tick', 'trail_level', 'drawn']
+           'I_RATE', 'I_UNTIL', 'I_GROUP', 'I_CLOSES', 'I_B_STOP', 'I_B_TARGET', 'I_B_TRAIL', 'I_PARENT',
+           'INTENT_COLUMNS', 'E_SIGNAL', 'E_ORDER', 'E_REJECT', 'E_CANCEL', 'E_FILL', 'E_SPLIT', 'E_DIVIDEND',
+           'E_BORROW', 'E_EXPIRE', 'E_TRIGGER', 'E_MODIFY', 'E_RISK', 'KINDS', 'V_KIND', 'V_TIME', 'V_ROW', 'V_ACCOUNT',
+           'V_STRATEGY', 'V_SYMBOL', 'V_ORDER', 'V_FILL', 'V_SIDE', 'V_QUANTITY', 'V_PRICE', 'V_AMOUNT', 'V_FEE',
+           'V_REASON', 'V_OTHER', 'V_TYPE', 'V_TIF', 'V_LIMIT', 'V_STOP', 'V_TRAIL', 'V_RATE', 'V_UNTIL', 'V_GROUP',
+           'V_PARENT', 'V_LATENCY', 'V_CLOSES', 'V_B_STOP', 'V_B_TARGET', 'V_B_TRAIL', 'EVENT_COLUMNS', 'REASONS',
+           'NONE', 'ORDERED', 'ALREADY', 'NO_PRICE', 'SHORTS_OFF', 'WITHDRAWN', 'NO_CASH', 'TRIMMED', 'NO_LOT',
+           'NOTHING', 'BAD_QUANTITY', 'REQUESTED', 'UNKNOWN', 'CLOSED', 'OFF_TICK', 'WRONG_SIDE', 'BAD_BRACKET',
+           'BAD_TIF', 'PAST', 'NO_SYMBOL', 'NOT_YOURS', 'NOT_AT_ONCE', 'NOT_WHOLE', 'DAY_OVER', 'DATE_OVER',
+           'OTHER_FILLED', 'POSITION_GONE', 'BY_SPLIT', 'NO_SHORT', 'TURNING', 'NO_TURN', 'CROSSES', 'REACHED',
+           'NO_CHANGE', 'RISK', 'DONE', 'GROW', 'TOO_LARGE', 'State', 'Spec', 'Window', 'Actions', 'emit', 'emit_terms',
+           'limit_price', 'stop_price', 'after_stop', 'on_tick', 'trail_level', 'drawn']
 
 # %% ../nbs/29_orders.ipynb #imports
 from typing import NamedTuple
@@ -122,7 +122,7 @@ SIZE_RULES = {"all_cash": ALL_CASH, "percent_of_equity": PERCENT, "fixed_units":
 
 SIGNAL, ORDER, CANCEL, FINALIZE, MODIFY, ARM = range(6) # ARM: a stopped strategy may go on
 (I_ROW, I_STRATEGY, I_SYMBOL, I_KIND, I_SIDE, I_CONFIDENCE, I_QUANTITY, I_NOTIONAL, I_ORDER, I_TYPE, I_TIF, I_LIMIT, I_STOP, I_TRAIL, I_RATE,
- I_UNTIL, I_GROUP, I_CLOSES, I_B_STOP, I_B_TARGET, I_B_TRAIL, INTENT_COLUMNS) = range(22)
+ I_UNTIL, I_GROUP, I_CLOSES, I_B_STOP, I_B_TARGET, I_B_TRAIL, I_PARENT, INTENT_COLUMNS) = range(23) # I_PARENT: the order that this is a slice of
 
 # %% ../nbs/29_orders.ipynb #event-columns
 E_SIGNAL, E_ORDER, E_REJECT, E_CANCEL, E_FILL, E_SPLIT, E_DIVIDEND, E_BORROW, E_EXPIRE, E_TRIGGER, E_MODIFY, E_RISK = range(12)

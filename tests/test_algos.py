@@ -1,4 +1,5 @@
 "Slices against a slow double, step by step and at once; what is asked, got and left over always comes to the parent."
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -7,6 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firebot.algos import ALGOS, Slicing, child, make_plan, schedule, volume_profile
+from firebot.desk import ExecutionEngine
+from firebot.engine import Account, Seat, Setup
+from firebot.feed import make_panel
+from firebot.fills import Costs
+from firebot.models import ActionKind, Bars, CorporateAction, Instrument, Order, OrderSide, OrderStatus, from_ns, session_open, to_ns
+from firebot.orders import NEXT_ORDER
 
 
 @st.composite
@@ -60,3 +67,69 @@ def test_profile_knows_the_past_only(seed, days, slots, look):
     past = volume.reshape(days, slots)[max(day[row] - look, 0):day[row]].sum(axis=0)
     want = [past[(row % slots + 1 + j) % slots] for j in range(slots)] if day[row] else [1] * slots
     assert got.tolist() == want
+
+
+DAYS = [d for d in (date(2024, 1, 2) + timedelta(days=i) for i in range(18)) if d.weekday() < 5]
+
+
+def market(rng, split=None):
+    "Twelve days of one share, some of them without a bar."
+    there = np.flatnonzero(rng.random(len(DAYS)) < 0.9) if rng.random() < 0.5 else np.arange(len(DAYS))
+    starts = np.array([to_ns(session_open(DAYS[t])) for t in there])
+    o = np.round(rng.uniform(90, 110, len(there)), 2)
+    bars = Bars("IBM", "1d", starts, o, o + 1, o - 1, o, rng.integers(0, 5000, len(there)).astype(float))
+    other = Bars("KO", "1d", np.array([to_ns(session_open(d)) for d in DAYS]), *[np.full(len(DAYS), 50.0)] * 4, np.full(len(DAYS), 100.0))
+    things = [Instrument("IBM"), Instrument("KO")]
+    return make_panel([bars, other], things, [CorporateAction("IBM", split, ActionKind.SPLIT, 2, 1)] if split else []), tuple(things)
+
+
+def bought(desk, slicing, quantity):
+    return desk.submit_sliced(Order("", from_ns(0), "IBM", OrderSide.BUY, quantity=Decimal(quantity), strategy_id="hand"), slicing)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(ALGOS), st.integers(1, 6), st.sampled_from([None, True, False]), st.integers(1, 2000))
+@settings(max_examples=60, deadline=None)
+def test_parent_and_children_tie_out_in_the_journal(seed, algo, slices, finish, quantity):
+    rng = np.random.default_rng(seed)
+    panel, things = market(rng)
+    setup = Setup((Seat("hand"),), things, Decimal(10**6), slippage_bps=Decimal(5), costs=Costs(participation=Decimal("0.05")))
+    desk, sent, do = ExecutionEngine(panel, setup), [], ExecutionEngine._do
+    desk._do = lambda *rows: (sent.extend(r.copy() for r in rows), do(desk, *rows))
+    while desk.row < 0 or np.isnan(panel.close[:desk.row + 1, 0]).all(): desk.bar()
+    name, plan = bought(desk, Slicing(algo, slices, finish=finish), quantity), make_plan(Slicing(algo, slices, finish=finish), quantity)
+    begun = desk.row
+    while desk.row + 1 < len(panel): desk.bar()
+    whole, parts, events = desk.get_order_status(name), desk.children(name), desk.events
+    told = [e for e in events if e.kind in ("order", "reject")]
+    assert [e.order_id for e in told] == [c.order_id for c in parts] and {e.data["parent"] for e in told} <= {name}
+    fills = {c.order_id: sum(Decimal(e.data["quantity"]) for e in events if e.kind == "fill" and e.order_id == c.order_id) for c in parts}
+    assert [c.filled for c in parts] == list(fills.values()) and whole.filled == sum(fills.values()) <= quantity
+    assert whole.status == OrderStatus.FILLED if whole.filled == quantity else whole.status != OrderStatus.FILLED
+    asked, filled = [], 0 # what the page on slices asks for, given what was got
+    got = iter([int(c.filled) for c in parts])
+    turns = [t for t in range(begun, len(panel)) if not np.isnan(panel.close[t, 0])][:slices]
+    if algo != "vwap":
+        for i, t in enumerate(turns):
+            if q := child(plan, i, filled, int(panel.volume[t, 0])):
+                asked.append(q)
+                filled += next(got)
+        assert [int(c.quantity) for c in parts] == asked
+    batch = Account(setup, len(panel)) # the children's intents, all of history at once
+    batch.state.counters[NEXT_ORDER] = 2 # the parent took the first
+    batch.walk(desk._window, desk._actions, np.array(sent).reshape(len(sent), -1), 0, len(panel))
+    assert (batch.events == desk.account.events).all() and (batch.equity == desk.account.equity).all()
+
+
+def test_a_split_and_a_person_end_a_parent():
+    rng = np.random.default_rng(3)
+    panel, things = market(rng, DAYS[4])
+    setup = Setup((Seat("hand"),), things, costs=Costs(participation=Decimal("0.01")))
+    for ends in ("a split", "by request"):
+        desk = ExecutionEngine(panel, setup)
+        for _ in range(3): desk.bar()
+        name = bought(desk, Slicing(bars=8), 400)
+        if ends == "by request": assert desk.cancel_order(name) and not desk.cancel_order(name)
+        while desk.row + 1 < len(panel): desk.bar()
+        o, sent = desk.get_order_status(name), len(desk.children(name))
+        assert (o.status, o.reason) == (OrderStatus.CANCELLED, ends) and sent < 8
+        assert o.filled == sum(c.filled for c in desk.children(name))
