@@ -494,7 +494,7 @@ def _first_read(fit: Fit, panel: Panel, row: int, odd: Sequence[str], base: str,
 def _feature_subject(name: str, f: Feature, panel: Panel, symbols: int) -> Subject:
     "One feature, on its own."
     day, other = bool(f.calendar), f.indicator.startswith("ta.")
-    said = dict(indicator=f.indicator, params=f.params, source="" if day or f.spec.inputs != ("",) else f.source, resolution=f.resolution)
+    said = dict(indicator=f.indicator, params=f.params, column="" if day or f.spec.inputs != ("",) else f.source, resolution=f.resolution)
     pipeline = FeaturePipeline({f.name: {k: v for k, v in (said | dict(lag=f.lag, across=f.across)).items() if v}})
     def lived(p: Panel) -> np.ndarray:
         stream = pipeline.stream(len(p.symbols))
