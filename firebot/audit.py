@@ -493,15 +493,16 @@ def _first_read(fit: Fit, panel: Panel, row: int, odd: Sequence[str], base: str,
 # %% ../nbs/55_audit.ipynb #strategies
 def _feature_subject(name: str, f: Feature, panel: Panel, symbols: int) -> Subject:
     "One feature, on its own."
-    own, other = f.spec.inputs == ("",), f.indicator.startswith("ta.")
-    pipeline = FeaturePipeline({f.name: (f.indicator, f.params, f.source if own else "", f.resolution)})
+    day, other = bool(f.calendar), f.indicator.startswith("ta.")
+    said = dict(indicator=f.indicator, params=f.params, column="" if day or f.spec.inputs != ("",) else f.source, resolution=f.resolution)
+    pipeline = FeaturePipeline({f.name: {k: v for k, v in (said | dict(lag=f.lag, across=f.across)).items() if v}})
     def lived(p: Panel) -> np.ndarray:
         stream = pipeline.stream(len(p.symbols))
         return np.array([stream.update(row.panel)[f.name] for row in replay(p)])
-    kind, needed = f.spec.name, max(pipeline.warmup_in(panel.resolution, i.exchange) for i in panel.instruments)
+    kind, needed = "calendar" if day else f.spec.name, max(pipeline.warmup_in(panel.resolution, i.exchange) for i in panel.instruments)
     warmup = None if kind in ANCHORED else 12 * (needed + 1) if kind in RECURSIVE else needed
-    return Subject(name, "feature", lambda p: pipeline.transform(p)[f.name], lived, None, warmup, 0 if f.resolution else f.warmup,
-                   1e-4 if kind in RECURSIVE else 0.0, dated=bool(f.resolution), rows=2 * needed + 64 if other else 0)
+    return Subject(name, "feature", lambda p: pipeline.transform(p)[f.name], lived, None, warmup, 0 if f.resolution else f.warmup + f.lag,
+                   1e-4 if kind in RECURSIVE else 0.0, bool(f.across), day or bool(f.resolution), rows=2 * needed + 64 if other else 0)
 
 def _strategy_subject(strategy: Strategy, panel: Panel) -> Subject:
     told = [str(v) for v in strategy.config.values()]
