@@ -31,7 +31,7 @@ def look_css() -> str:
             "html,body{margin:0;padding:0;background:var(--page);color:var(--ink);font:15px/1.5 var(--font)}\n"
             "#loading{position:fixed;inset:0;display:grid;place-content:center;text-align:center;gap:6px;z-index:-1}\n"
             "#loading span{font-weight:750;font-size:22px}#loading p{color:var(--faint);margin:0}\n"
-            "#main,.jp-main-content-panel,.rendered_cells{position:static!important;contain:none!important;overflow:visible!important;"
+            "#main,#jp-main-content-panel,#rendered_cells{position:static!important;contain:none!important;overflow:visible!important;"
             "width:auto!important;height:auto!important;min-height:0!important;max-height:none!important}.fb{background:var(--page)}\n"
             ".jp-Cell,.jp-OutputArea,.jp-OutputArea-child,.jp-OutputArea-output,.jupyter-widgets"
             "{padding:0!important;margin:0!important;overflow:visible!important;display:block!important;width:auto!important;background:none!important}\n"
