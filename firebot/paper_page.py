@@ -196,7 +196,8 @@ def orders_table(w: Watch) -> Block:
     rows = [[i, o["symbol"], o["strategy_id"], o.get("side", ""), o.get("type", ""), o.get("left") or o.get("quantity") or "",
             o.get("notional") or "", clock(o["at"]), o["state"]]
             for i, o in reversed(w.orders.items())]
-    heads: list[Column | str] = ["Order", "Symbol", "Strategy", "Side", "Type", Column("Quantity", num=True), Column("Amount", num=True), "Since (UTC)", "State"]
+    heads: list[Column | str] = ["Order", "Symbol", "Strategy", "Side", "Type", Column("Quantity", num=True),
+             Column("Amount", num=True), "Since (UTC)", "State"]
     return table("orders", heads, rows, title="Which orders are open?", unit="open orders", note=None if rows else "No order is waiting.")
 
 def fills_table(w: Watch) -> Block:

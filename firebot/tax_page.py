@@ -217,7 +217,8 @@ def wash_table(of: TaxFolder, symbol: str) -> Block:
     found = [r for r in of.rows["wash_sales.csv"] if symbol in ("", r["symbol"])]
     rows = [[r["sell_id"], r["symbol"], shares(r["quantity"]), r["sold"].isoformat(), r["replacement_id"], r["replaced"].isoformat(),
              amount(r["disallowed_loss"], of.currency), r["held_from"].isoformat() if r["held_from"] else "lost for good"] for r in found]
-    heads: list[Column | str] = ["Sale", "Symbol", Column("Shares", num=True), "Sold", "Replaced by", "Bought", Column("Disallowed", num=True), Column("Held from",
+    heads: list[Column | str] = ["Sale", "Symbol", Column("Shares", num=True), "Sold", "Replaced by", "Bought",
+             Column("Disallowed", num=True), Column("Held from",
         tip="From when the holding period of the replacement counts")]
     keys = {2: [float(r["quantity"]) for r in found], 6: [float(r["disallowed_loss"]) for r in found]}
     return table("washes", heads, rows, title="What replaced what?", unit="wash sales", keys=keys, note=None if rows else "No loss was disallowed.")

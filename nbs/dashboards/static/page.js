@@ -143,8 +143,8 @@ class Page {
     at.append(...this.title(block).filter(Boolean), ...(block.lines || []).map(text => el("p", { text })));
   }
   empty(block, at) {
-    at.append(el("h2", { text: block.title }), el("p", { text: block.note }),
-      block.command && el("pre", {}, el("code", { text: block.command })));
+    at.append(el("h2", { text: block.title }), el("p", { text: block.note }));
+    if (block.command) at.append(el("pre", {}, el("code", { text: block.command })));
   }
   code(block, at) { at.append(...this.title(block).filter(Boolean), el("pre", { tabindex: "0" }, el("code", { text: block.text }))); }
   cards(block, at) {
