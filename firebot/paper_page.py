@@ -29,7 +29,7 @@ from .home_page import read_json, reports_folder
 from .journal import Event
 from .metrics import money
 from .models import COLUMNS, RunError
-from .pages import Block, Column, State, View, block, chart, choice, chosen, head, nothing, table
+from .pages import Block, Column, State, View, block, chart, choice, head, nothing, table
 from .portfolio import Portfolio, apply, positions
 
 # %% ../nbs/85_paper_page.ipynb #watch
@@ -163,14 +163,17 @@ LIMITS = dict(max_drawdown_pct="Drawdown", max_daily_loss_pct="Loss of the day",
 def limits_block(s: Session, w: Watch) -> Block:
     "Every limit with what stands against it."
     path = s.folder / "config.yaml"
-    if not path.exists(): return block("text", "limits", title="How close are the limits?", lines=["This session keeps no copy of its configuration, so its limits are not known here."])
+    if not path.exists(): return block("text", "limits", title="How close are the limits?",
+            lines=["This session keeps no copy of its configuration, so its limits are not known here."])
     risk, now = read_yaml(path.read_text(encoding="utf-8"), "config.yaml").tree.get("risk") or {}, used(w)
     cards = []
     for key, label in LIMITS.items():
         if risk.get(key) is None or key not in now: continue
         share = now[key] / float(risk[key])
-        cards.append(dict(label=label, value=f"{now[key]:.2f}%", note=f"of {float(risk[key]):g}%; {share:.0%} used", share=round(min(share, 1.0), 4)) | (dict(tone="bad") if share >= 0.85 else {}))
-    if not cards: return block("text", "limits", title="How close are the limits?", lines=["No limits are set; the risk block of the configuration takes them."])
+        cards.append(dict(label=label, value=f"{now[key]:.2f}%", note=f"of {float(risk[key]):g}%; {share:.0%} used",
+                share=round(min(share, 1.0), 4)) | (dict(tone="bad") if share >= 0.85 else {}))
+    if not cards: return block("text", "limits", title="How close are the limits?",
+            lines=["No limits are set; the risk block of the configuration takes them."])
     return block("cards", "limits", title="How close are the limits?", cards=cards)
 
 # %% ../nbs/85_paper_page.ipynb #tables
@@ -180,37 +183,47 @@ def positions_table(w: Watch) -> Block:
     "What is held now."
     held = [h for h in positions(w.portfolio, w.prices) if h.quantity] if w.portfolio else []
     def m(x: Any) -> str: return money(float(x), w.currency)
-    rows = [[h.symbol, h.strategy_id, f"{h.quantity.normalize():,f}", f"{h.average_price:,.2f}", f"{h.last_price:,.2f}", m(h.market_value), m(h.unrealized_pnl)] for h in held]
-    keys = {i: [float(getattr(h, k)) for h in held] for i, k in ((2, "quantity"), (3, "average_price"), (4, "last_price"), (5, "market_value"), (6, "unrealized_pnl"))}
-    heads = ["Symbol", "Strategy", *(Column(x, num=True) for x in ("Quantity", "Paid", "Last", "Worth")), Column("Gain", num=True, tip="Not realised")]
+    rows = [[h.symbol, h.strategy_id, f"{h.quantity.normalize():,f}", f"{h.average_price:,.2f}", f"{h.last_price:,.2f}",
+            m(h.market_value), m(h.unrealized_pnl)] for h in held]
+    keys = {i: [float(getattr(h, k)) for h in held] for i, k in ((2, "quantity"), (3, "average_price"), (4, "last_price"), (5,
+            "market_value"), (6, "unrealized_pnl"))}
+    heads: list[Column | str] = ["Symbol", "Strategy", *(Column(x, num=True) for x in ("Quantity", "Paid", "Last", "Worth")), Column("Gain", num=True,
+            tip="Not realised")]
     return table("positions", heads, rows, title="What is held?", unit="positions", keys=keys, note=None if rows else "Nothing is held.")
 
 def orders_table(w: Watch) -> Block:
     "What is still wanted."
-    rows = [[i, o["symbol"], o["strategy_id"], o.get("side", ""), o.get("type", ""), o.get("left") or o.get("quantity") or "", o.get("notional") or "", clock(o["at"]), o["state"]]
+    rows = [[i, o["symbol"], o["strategy_id"], o.get("side", ""), o.get("type", ""), o.get("left") or o.get("quantity") or "",
+            o.get("notional") or "", clock(o["at"]), o["state"]]
             for i, o in reversed(w.orders.items())]
-    heads = ["Order", "Symbol", "Strategy", "Side", "Type", Column("Quantity", num=True), Column("Amount", num=True), "Since (UTC)", "State"]
+    heads: list[Column | str] = ["Order", "Symbol", "Strategy", "Side", "Type", Column("Quantity", num=True),
+             Column("Amount", num=True), "Since (UTC)", "State"]
     return table("orders", heads, rows, title="Which orders are open?", unit="open orders", note=None if rows else "No order is waiting.")
 
 def fills_table(w: Watch) -> Block:
     "The latest fills."
-    rows = [[clock(e.timestamp), e.symbol, e.strategy_id, e.data["side"], e.data["quantity"], e.data["price"], e.order_id] for e in w.fills[-25:][::-1]]
-    heads = ["When (UTC)", "Symbol", "Strategy", "Side", Column("Quantity", num=True), Column("Price", num=True), "Order"]
-    return table("fills", heads, rows, title="What was filled last?", unit="fills", more=f"{len(w.fills):,} in all", note=None if rows else "Nothing yet.")
+    rows = [[clock(e.timestamp), e.symbol, e.strategy_id, e.data["side"], e.data["quantity"], e.data["price"],
+            e.order_id] for e in w.fills[-25:][::-1]]
+    heads: list[Column | str] = ["When (UTC)", "Symbol", "Strategy", "Side", Column("Quantity", num=True), Column("Price", num=True), "Order"]
+    return table("fills", heads, rows, title="What was filled last?", unit="fills", page=10, more=f"{len(w.fills):,} in all",
+            note=None if rows else "Nothing yet.")
 
 def signals_table(w: Watch) -> Block:
     "The latest opinion of each strategy on each symbol."
     latest = sorted(w.signals.values(), key=lambda e: (-e.seq,))
-    rows = [[clock(e.timestamp), e.symbol, e.strategy_id, e.data.get("direction", ""), e.data.get("confidence", ""), e.data.get("outcome", "")] for e in latest]
-    heads = ["When (UTC)", "Symbol", "Strategy", "Opinion", Column("Confidence", num=True), "Outcome"]
+    rows = [[clock(e.timestamp), e.symbol, e.strategy_id, e.data.get("direction", ""), e.data.get("confidence", ""),
+            e.data.get("outcome", "")] for e in latest]
+    heads: list[Column | str] = ["When (UTC)", "Symbol", "Strategy", "Opinion", Column("Confidence", num=True), "Outcome"]
     return table("signals", heads, rows, title="What did the strategies say last?", unit="signals", page=12, note=None if rows else "Nothing yet.")
 
 # %% ../nbs/85_paper_page.ipynb #state-blocks
 def strategies_table(s: Session) -> Block:
     "Armed or stopped."
     off = s.status.get("disabled", {})
-    rows = [[n, "stopped" if n in off else "armed", str(off.get(n, "")), f"firebot paper arm {s.name} --strategy {n}" if n in off else ""] for n in s.strategies]
-    return table("strategies", ["Strategy", "State", Column("Why", wrap=True), "To arm it, in a shell"], rows, title="Armed or stopped?", unit="strategies",
+    rows = [[n, "stopped" if n in off else "armed", str(off.get(n, "")),
+            f"firebot paper arm {s.name} --strategy {n}" if n in off else ""] for n in s.strategies]
+    return table("strategies", ["Strategy", "State", Column("Why", wrap=True), "To arm it, in a shell"], rows, title="Armed or stopped?",
+            unit="strategies",
                  tones=["bad" if r[1] == "stopped" else "" for r in rows])
 
 def feed_block(s: Session, w: Watch, now: datetime) -> Block:
@@ -221,14 +234,15 @@ def feed_block(s: Session, w: Watch, now: datetime) -> Block:
     word = f"{clock(heard)} UTC" if heard else "not yet"
     if s.state == "running" and silent > 60: word += f": silent for {silent:,.0f} s"
     notes = ", ".join(f"{n:,} {what}" for what, n in sorted(w.notes.items())) or "nothing odd"
-    return block("facts", "feed", title="Does the feed do well?", width="half", facts=[
+    return block("facts", "feed", title="Does the feed do well?", facts=[
         ["Last bar", last], ["Bars", f"{len(w.times):,} of {s.about['resolution']}"], ["Last word of the session", word], ["Noticed", notes]])
 
 def breaches_block(w: Watch) -> Block:
     "What the limits did."
-    rows = [[clock(e.timestamp), e.strategy_id, e.symbol, *(str(e.data.get(k, "")) for k in ("limit", "action", "value", "threshold"))] for e in w.breaches[-50:][::-1]]
-    heads = ["When (UTC)", "Strategy", "Symbol", "Limit", "Action", Column("Value", num=True), Column("Threshold", num=True)]
-    return table("breaches", heads, rows, title="What did the limits do?", unit="times", note=None if rows else "No limit has spoken.", width="half")
+    rows = [[clock(e.timestamp), e.strategy_id, e.symbol, *(str(e.data.get(k, "")) for k in ("limit", "action", "value",
+            "threshold"))] for e in w.breaches[-50:][::-1]]
+    heads: list[Column | str] = ["When (UTC)", "Strategy", "Symbol", "Limit", "Action", Column("Value", num=True), Column("Threshold", num=True)]
+    return table("breaches", heads, rows, title="What did the limits do?", unit="times", note=None if rows else "No limit has spoken.")
 
 def equity_block(w: Watch) -> Block:
     "Equity since it began."
@@ -240,7 +254,8 @@ def equity_block(w: Watch) -> Block:
     x, keep = wall_clock(w.times, dates=daily), thin(y)
     line = go.Scatter(x=x[keep], y=y[keep], mode="lines", name="Equity", line=dict(width=1.8))
     answer = f"{money(float(y[-1]), w.currency)} after {len(y):,} bars, {y[-1] / y[0] - 1:+.2%} since the first"
-    return chart(picture("equity", "How does it stand?", answer, [line], height=330, xaxis=time_axis(x, daily), yaxis=money_axis(y, w.currency), hovermode="x unified"))
+    return chart(picture("equity", "How does it stand?", answer, [line], height=330, xaxis=time_axis(x, daily), yaxis=money_axis(y,
+            w.currency), hovermode="x unified"))
 
 # %% ../nbs/85_paper_page.ipynb #page
 WORDS = dict(running="good", done="", stopped="bad", dead="bad")
@@ -253,8 +268,10 @@ def cards_block(s: Session, w: Watch) -> Block:
     gain = float(y[-1] - y[0]) if len(y) else 0.0
     held = sum(1 for p in w.portfolio.positions.values() if p.quantity) if w.portfolio else 0
     return block("cards", "cards", cards=[
-        dict(label="Equity", value=money(float(y[-1]) if len(y) else float(cash), w.currency), note=f"{gain / y[0]:+.2%} since the first bar" if len(y) else "no bar yet"),
-        dict(label="Cash", value=money(float(cash), w.currency)), dict(label="Positions", value=f"{held:,}"), dict(label="Open orders", value=f"{len(w.orders):,}"),
+        dict(label="Equity", value=money(float(y[-1]) if len(y) else float(cash), w.currency),
+                note=f"{gain / y[0]:+.2%} since the first bar" if len(y) else "no bar yet"),
+        dict(label="Cash", value=money(float(cash), w.currency)), dict(label="Positions", value=f"{held:,}"), dict(label="Open orders",
+                value=f"{len(w.orders):,}"),
         dict(label="Fills", value=f"{len(w.fills):,}"), dict(label="Events on record", value=f"{w.events:,}")])
 
 def session_blocks(s: Session, now: datetime) -> Iterator[Block]:
@@ -263,8 +280,7 @@ def session_blocks(s: Session, now: datetime) -> Iterator[Block]:
     yield cards_block(s, w)
     if len(w.times) > 1: yield equity_block(w)
     yield limits_block(s, w)
-    yield from (positions_table(w) | dict(width="half"), orders_table(w) | dict(width="half"), strategies_table(s), signals_table(w) | dict(width="half"),
-                fills_table(w) | dict(width="half"), feed_block(s, w, now), breaches_block(w))
+    yield from (positions_table(w), orders_table(w), strategies_table(s), signals_table(w), fills_table(w), feed_block(s, w, now), breaches_block(w))
 
 def paper_look(
     state: State, # session
@@ -273,7 +289,8 @@ def paper_look(
     "One session, now; the one that spoke last where the address names none."
     reports = reports or reports_folder()
     names = session_names(reports)
-    if not names: return nothing("No paper sessions yet", "A session trades a configuration bar by bar, and shows up here while it runs:", "firebot paper nbs/runs/paper.yaml")
+    if not names: return nothing("No paper sessions yet",
+            "A session trades a configuration bar by bar, and shows up here while it runs:", "firebot paper nbs/runs/paper.yaml")
     s = read_session(state.get("session") or names[0], reports)
     pick = choice("session", "Session", [(n, n) for n in names], s.name)
     badges: list[tuple[str, ...]] = [(s.state, WORDS.get(s.state, ""), "As told by the session and seen from outside"), (s.about["resolution"],)]

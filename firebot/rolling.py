@@ -28,7 +28,8 @@ def _rolled(r: np.ndarray, window: int, p: float, rate: float) -> np.ndarray:
     out = np.full((5, r.size), np.nan)
     for t in range(window - 1, r.size):
         x = r[t - window + 1:t + 1]
-        w, h = _path(x, True), _heap(x, rate / p)
+        (w, first), y = _path(x, True), x[:0]
+        h, _ = _heap(x, first, rate / p, y)
         out[0, t], out[1, t], out[4, t] = _ratio(w.last - w.first, w.first), _volatility(h.spread, p), w.depth
         out[2, t], out[3, t] = _sharpe(h.mean, h.spread, p, rate), _sortino(h, p, rate)
     return out

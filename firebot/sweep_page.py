@@ -79,14 +79,16 @@ def verdict_cards(s: SweepFolder) -> Block:
     overfit, deflated = g["overfitting_probability"], g["deflated_sharpe"]
     def bad(yes: bool) -> dict[str, str]: return dict(tone="bad") if yes else {}
     return block("cards", "verdict", note=None, cards=[
-        dict(label="Verdict", value="Winner" if g["winner"] else "Luck", note="more than luck" if g["winner"] else "consistent with luck") | bad(not g["winner"]),
+        dict(label="Verdict", value="Winner" if g["winner"] else "Luck",
+                note="more than luck" if g["winner"] else "consistent with luck") | bad(not g["winner"]),
         dict(label="Best Sharpe ratio", value=f"{g['sharpe']:.2f}", note=words(g["candidate"]), tip="Yearly, of the best trial"),
         dict(label="Luck reaches", value=f"{g['luck']:.2f}", note=f"in {g['trials']:,} trials, worth {g['effective_trials']:,.1f} independent ones",
              tip="The best Sharpe ratio to expect of so many trials without skill (Bailey & López de Prado 2014)"),
         dict(label="Deflated Sharpe", value=f"{deflated:.3f}", note=f"wanted: {CONFIDENCE} or more",
              tip="Probability that the true ratio exceeds what luck reaches") | bad(deflated < CONFIDENCE),
         dict(label="Overfitting (PBO)", value=share(overfit), note=f"wanted: {MOST_OVERFIT:.0%} or less",
-             tip="How often the best of one half of the time is below the median in the other (CSCV)") | bad(overfit is not None and overfit > MOST_OVERFIT),
+             tip="How often the best of one half of the time is below the median in the other (CSCV)") | bad(
+                 overfit is not None and overfit > MOST_OVERFIT),
         dict(label="95 % interval", value=f"{low[0]:.2f} to {low[1]:.2f}", note="wanted: above 0",
              tip="Of the yearly Sharpe ratio, by stationary bootstrap") | bad(low[0] <= 0)])
 
@@ -97,12 +99,15 @@ def luck_chart(s: SweepFolder) -> Any: # `firebot.plots.Chart`
     from firebot.plots import BLUE, ORANGE, VERMILION
     from firebot.plots import chart as picture
     counts, edges = np.histogram(s.sharpe, bins=min(40, max(8, len(s.sharpe) // 5)))
-    bars = go.Bar(x=((edges[1:] + edges[:-1]) / 2).round(4), y=counts, width=np.diff(edges).round(5), name="Trials", marker=dict(color=BLUE, line=dict(width=0)),
+    bars = go.Bar(x=((edges[1:] + edges[:-1]) / 2).round(4), y=counts, width=np.diff(edges).round(5), name="Trials",
+            marker=dict(color=BLUE, line=dict(width=0)),
                   hovertemplate="%{y} around %{x:.2f}<extra></extra>")
     def line(at: float, colour: str, name: str, dash: str) -> Any:
-        return go.Scatter(x=[at, at], y=[0, int(counts.max())], mode="lines", name=name, line=dict(color=colour, width=2.5, dash=dash), hoverinfo="name")
+        return go.Scatter(x=[at, at], y=[0, int(counts.max())], mode="lines", name=name, line=dict(color=colour, width=2.5, dash=dash),
+                hoverinfo="name")
     lines = [line(s.gate["luck"], ORANGE, "Luck reaches", "dash"), line(s.gate["sharpe"], VERMILION, "Best", "solid")]
-    return picture("luck", "Is the best one more than luck?", f"The best has {s.gate['sharpe']:.2f}; without skill {s.gate['luck']:.2f} would be expected of it",
+    return picture("luck", "Is the best one more than luck?",
+            f"The best has {s.gate['sharpe']:.2f}; without skill {s.gate['luck']:.2f} would be expected of it",
                    [bars, *lines], 330, bargap=0.02, xaxis=dict(title=dict(text="Yearly Sharpe ratio")), yaxis=dict(title=dict(text="Trials")))
 
 # %% ../nbs/86_sweep_page.ipynb #map
@@ -110,20 +115,23 @@ def heat_map(s: SweepFolder, a: str, b: str) -> Any: # `firebot.plots.Chart`
     "Best Sharpe ratio by two parameters."
     import plotly.graph_objects as go
 
-    from firebot.plots import VERMILION
+    from firebot.plots import BLUE, VERMILION
     from firebot.plots import chart as picture
     ys, xs = s.axes[a], s.axes[b]
     y_at, x_at = {v: i for i, v in enumerate(ys)}, {v: i for i, v in enumerate(xs)}
     z = np.full((len(ys), len(xs)), np.nan)
     for t, x in zip(s.trials, s.sharpe): z[y_at[t[a]], x_at[t[b]]] = np.fmax(z[y_at[t[a]], x_at[t[b]]], x)
-    end, best = float(np.nanmax(abs(z))) or 1.0, {k: str(v) for k, v in s.gate["candidate"].items()}
-    heat = go.Heatmap(z=z.round(3), x=xs, y=ys, zmin=-end, zmax=end, hoverongaps=False, name="", colorbar=dict(thickness=12, title=dict(text="")),
+    low, high, best = float(np.nanmin(z)), float(np.nanmax(z)), {k: str(v) for k, v in s.gate["candidate"].items()}
+    end = max(abs(low), abs(high)) or 1.0 # gains and losses apart where there are both
+    scale = dict(zmin=-end, zmax=end) if low < 0 < high else dict(zmin=low, zmax=high, colorscale=[[0, "#D5DAE1"], [1, BLUE]])
+    heat = go.Heatmap(z=z.round(3), x=xs, y=ys, **scale, hoverongaps=False, name="", colorbar=dict(thickness=12, title=dict(text="")),
                       hovertemplate=f"{a} %{{y}}, {b} %{{x}}: %{{z:.2f}}<extra></extra>")
     mark = go.Scatter(x=[best[b]], y=[best[a]], mode="markers", marker=dict(symbol="circle-open", size=16, color=VERMILION, line=dict(width=3)),
                       hoverinfo="skip", showlegend=False)
     x, y = (dict(type="category", title=dict(text=k), showgrid=False) for k in (b, a))
     rest = "; each field shows the best of the rest" if len(s.axes) > 2 else ""
-    return picture("map", "Where do the good ones lie?", f"Yearly Sharpe ratio of {len(s.trials):,} trials, the best ringed{rest}", [heat, mark], 440, xaxis=x, yaxis=y)
+    return picture("map", "Where do the good ones lie?", f"Yearly Sharpe ratio of {len(s.trials):,} trials, the best ringed{rest}",
+            [heat, mark], 440, xaxis=x, yaxis=y)
 
 def parallel(s: SweepFolder) -> Any: # `firebot.plots.Chart`
     "Every parameter of the best trials as lines."
@@ -150,7 +158,8 @@ def one_axis(s: SweepFolder, a: str) -> Any: # `firebot.plots.Chart`
     from firebot.plots import chart as picture
     dots = go.Scatter(x=[t[a] for t in s.trials], y=s.sharpe.round(3), mode="markers", name="Trials")
     kind = "linear" if all(map(number, s.axes[a])) else "category"
-    return picture("map", "Where do the good ones lie?", f"Yearly Sharpe ratio of {len(s.trials):,} trials", [dots], 360, xaxis=dict(type=kind, title=dict(text=a)))
+    return picture("map", "Where do the good ones lie?", f"Yearly Sharpe ratio of {len(s.trials):,} trials", [dots], 360,
+            xaxis=dict(type=kind, title=dict(text=a)))
 
 # %% ../nbs/86_sweep_page.ipynb #maps
 def maps(s: SweepFolder, state: State) -> Iterator[Block]:
@@ -174,11 +183,13 @@ def choices_chart(s: SweepFolder) -> Any: # `firebot.plots.Chart`
     from firebot.plots import chart as picture
     scale = yearly(s)
     names = [f"{c['first'] + 1:,}–{c['last'] + 1:,}" for c in s.gate["choices"]]
-    bars = [go.Bar(x=names, y=[None if c[k] is None else round(c[k] * scale, 3) for c in s.gate["choices"]], name=name, marker=dict(color=colour, pattern=dict(shape=shape)))
+    bars = [go.Bar(x=names, y=[None if c[k] is None else round(c[k] * scale, 3) for c in s.gate["choices"]], name=name,
+            marker=dict(color=colour, pattern=dict(shape=shape)))
             for k, name, colour, shape in (("before", "When chosen", GREY, "/"), ("after", "Afterwards", BLUE, ""))]
     kept = sum((c["after"] or 0) > 0 for c in s.gate["choices"])
     return picture("choices", "Did the chosen ones go on?", f"{kept} of {len(names)} windows made money after the choice", bars, 330, barmode="group",
-                   xaxis=dict(type="category", title=dict(text="Returns of the window")), yaxis=dict(title=dict(text="Yearly Sharpe ratio")), hovermode="x unified")
+                   xaxis=dict(type="category",
+                           title=dict(text="Returns of the window")), yaxis=dict(title=dict(text="Yearly Sharpe ratio")), hovermode="x unified")
 
 def yearly(s: SweepFolder) -> float:
     "Bars a year, as a root: from the ratio of one bar to that of a year."
@@ -189,16 +200,19 @@ def choices_table(s: SweepFolder) -> Block:
     scale = yearly(s)
     def ratio(x: float | None) -> str: return "–" if x is None else f"{x * scale:.2f}"
     rows = [[f"{c['first'] + 1:,} to {c['last'] + 1:,}", words(c["parameters"]), ratio(c["before"]), ratio(c["after"])] for c in s.gate["choices"]]
-    return table("windows", ["Returns", "Chosen before", Column("Sharpe when chosen", num=True), Column("Sharpe after", num=True)], rows, title="Windows", unit="windows")
+    return table("windows", ["Returns", "Chosen before", Column("Sharpe when chosen", num=True), Column("Sharpe after", num=True)], rows,
+            title="Windows", unit="windows")
 
 def trials_table(s: SweepFolder) -> Block:
     "Every trial."
     names = [n for n in s.trials[0] if n not in ("sharpe", "final_equity", "fills")]
     order = np.argsort(-s.sharpe, kind="stable")[:2000]
-    rows = [[*(s.trials[i][n] for n in names), f"{s.sharpe[i]:.2f}", money(float(s.trials[i]["final_equity"]), s.currency), f"{int(s.trials[i]['fills']):,}"] for i in order]
+    rows = [[*(s.trials[i][n] for n in names), f"{s.sharpe[i]:.2f}", money(float(s.trials[i]["final_equity"]), s.currency),
+            f"{int(s.trials[i]['fills']):,}"] for i in order]
     keys: dict[int, Any] = {len(names) + j: [float(s.trials[i][k]) for i in order] for j, k in enumerate(("sharpe", "final_equity", "fills"))}
     keys |= {j: [float(s.trials[i][n]) for i in order] for j, n in enumerate(names) if all(number(t[n]) for t in s.trials)}
-    return table("trials", [*(Column(n, num=j in keys) for j, n in enumerate(names)), *(Column(x, num=True) for x in ("Sharpe", "Final equity", "Fills"))], rows,
+    return table("trials", [*(Column(n, num=j in keys) for j, n in enumerate(names)), *(Column(x, num=True) for x in ("Sharpe",
+            "Final equity", "Fills"))], rows,
                  title="Every trial", unit="trials", keys=keys, more=f"the best of {len(s.trials):,}" if len(s.trials) > len(order) else None)
 
 # %% ../nbs/86_sweep_page.ipynb #page
@@ -209,12 +223,14 @@ def sweep_look(
     "One sweep; the latest where the address names none."
     reports = reports or reports_folder()
     names = sweep_names(reports)
-    if not names: return nothing("No sweeps yet", "A sweep tries parameters, counts every trial and says whether the best is more than luck:", "firebot sweep nbs/runs/sweep.yaml")
+    if not names: return nothing("No sweeps yet",
+            "A sweep tries parameters, counts every trial and says whether the best is more than luck:", "firebot sweep nbs/runs/sweep.yaml")
     s = read_sweep(state.get("sweep") or names[0], reports)
     pick = choice("sweep", "Sweep", [(n, n) for n in names], s.name)
     g = s.gate
     badges: list[tuple[str, ...]] = [("winner", "good") if g["winner"] else ("no winner", "bad"), (f"{g['trials']:,} trials",)]
     if g["earlier"]: badges.append((f"{g['earlier']:,} of them earlier", "", "Trials of earlier sweeps on the same bars count too"))
-    blocks = [head(s.name, g["verdict"], badges), block("controls", "controls", controls=[pick]), verdict_cards(s), *maps(s, state), chart(luck_chart(s))]
+    blocks = [head(s.name, g["verdict"], badges), block("controls", "controls", controls=[pick]), verdict_cards(s), *maps(s, state),
+            chart(luck_chart(s))]
     if g["choices"]: blocks += [chart(choices_chart(s)) | dict(width="half"), choices_table(s) | dict(width="half")]
     return View(s.name, [*blocks, trials_table(s)])

@@ -143,9 +143,11 @@ def schedule_table(of: TaxFolder) -> Block:
     sheets = [of.sheet["years"][y] for y in years]
     def cell(x: Any) -> str: return "" if x is None else amount(x["gain_loss"] if isinstance(x, Mapping) else x, of.currency)
     rows = [[k, words, *(cell(s["lines"].get(k)) for s in sheets)] for k, words in LINE_WORDS.items() if any(k in s["lines"] for s in sheets)]
-    rows += [["", f"{t.capitalize()}-term loss carried to next year", *(amount(s["carried_out"][t], of.currency) for s in sheets)] for t in ("short", "long")]
+    rows += [["", f"{t.capitalize()}-term loss carried to next year", *(amount(s["carried_out"][t],
+            of.currency) for s in sheets)] for t in ("short", "long")]
     more = "the last six years" if len(of.sheet["years"]) > 6 else None
-    return table("schedule", ["Line", Column("What it adds up", wrap=True), *(Column(y, num=True) for y in years)], rows, title="Schedule D", unit="lines",
+    return table("schedule", ["Line", Column("What it adds up", wrap=True), *(Column(y, num=True) for y in years)], rows,
+            title="Schedule D", unit="lines",
                  page=30, more=more)
 
 def overview(of: TaxFolder, year: str) -> Iterator[Block]:
@@ -156,7 +158,8 @@ def overview(of: TaxFolder, year: str) -> Iterator[Block]:
     else: yield block("text", "no-rates", title="What is left after tax?", lines=[
         "Not known: name your rates in the tax block of the configuration (federal_short_pct, federal_long_pct) and run it again."])
     yield schedule_table(of)
-    facts = [[k.replace("_", " "), ("yes" if v else "no") if isinstance(v, bool) else ", ".join(map(str, v)) or "none" if isinstance(v, list) else str(v)]
+    facts = [[k.replace("_", " "), ("yes" if v else "no") if isinstance(v, bool) else ", ".join(map(str, v)) or "none" if isinstance(v,
+            list) else str(v)]
              for k, v in of.sheet["options"].items()]
     yield block("facts", "choices", title="Choices that were made", note=of.sheet["note"], facts=facts)
 
@@ -186,21 +189,27 @@ def harvest_table(of: TaxFolder) -> Block:
         if not h["free"]: return "A loss would stand, if nothing is bought for 30 days"
         if h["all_new"]: return "All of it is new: sold whole, a loss would stand; in part, it would not"
         return f"Forbidden: {shares(h['new'])} bought in the last 30 days would replace as many sold"
-    rows = [[h["symbol"], shares(h["quantity"]), amount(h["basis"], of.currency), shares(h["new"]), word(h), h["free"].isoformat() if h["free"] else "now"]
+    rows = [[h["symbol"], shares(h["quantity"]), amount(h["basis"], of.currency), shares(h["new"]), word(h),
+            h["free"].isoformat() if h["free"] else "now"]
             for h in found]
-    heads = ["Symbol", Column("Held", num=True), Column("Basis", num=True), Column("Bought in 30 days", num=True), Column("A sale at a loss today", wrap=True),
+    heads: list[Column | str] = ["Symbol", Column("Held", num=True), Column("Basis", num=True), Column("Bought in 30 days", num=True),
+            Column("A sale at a loss today", wrap=True),
              Column("Free from", tip="When the last purchase is more than 30 days back")]
     keys = {1: [float(h["quantity"]) for h in found], 2: [float(h["basis"]) for h in found], 3: [float(h["new"]) for h in found]}
-    return table("harvest", heads, rows, title="Which losses cannot be taken today?", note=f"Today is {of.last}, the last day of the data.", unit="symbols",
+    return table("harvest", heads, rows, title="Which losses cannot be taken today?",
+            note=f"Today is {of.last}, the last day of the data.", unit="symbols",
                  keys=keys, tones=["bad" if h["free"] and not h["all_new"] else "" for h in found])
 
 # %% ../nbs/84_tax_page.ipynb #washes
 def open_table(of: TaxFolder) -> Block:
     "Losses that a purchase would still undo."
-    waiting = sorted((r for r in of.rows["realized.csv"] if r["open_until"] and r["open_until"] > of.last), key=lambda r: (r["open_until"], r["sell_id"]))
-    rows = [[r["sell_id"], r["symbol"], r["close_date"].isoformat(), shares(r["quantity"]), amount(r["gain_loss"] + r["disallowed_loss"], of.currency),
+    waiting = sorted((r for r in of.rows["realized.csv"] if r["open_until"] and r["open_until"] > of.last),
+            key=lambda r: (r["open_until"], r["sell_id"]))
+    rows = [[r["sell_id"], r["symbol"], r["close_date"].isoformat(), shares(r["quantity"]), amount(r["gain_loss"] + r["disallowed_loss"],
+            of.currency),
              (r["open_until"] + timedelta(days=1)).isoformat()] for r in waiting]
-    return table("open", ["Sale", "Symbol", "Sold", Column("Quantity", num=True), Column("Loss that counts so far", num=True), "Buy again from"], rows,
+    return table("open", ["Sale", "Symbol", "Sold", Column("Quantity", num=True), Column("Loss that counts so far", num=True),
+            "Buy again from"], rows,
                  title="Which losses would a purchase undo?", unit="open losses", note=None if rows else "None: no window is open.")
 
 def wash_table(of: TaxFolder, symbol: str) -> Block:
@@ -208,7 +217,8 @@ def wash_table(of: TaxFolder, symbol: str) -> Block:
     found = [r for r in of.rows["wash_sales.csv"] if symbol in ("", r["symbol"])]
     rows = [[r["sell_id"], r["symbol"], shares(r["quantity"]), r["sold"].isoformat(), r["replacement_id"], r["replaced"].isoformat(),
              amount(r["disallowed_loss"], of.currency), r["held_from"].isoformat() if r["held_from"] else "lost for good"] for r in found]
-    heads = ["Sale", "Symbol", Column("Shares", num=True), "Sold", "Replaced by", "Bought", Column("Disallowed", num=True), Column("Held from",
+    heads: list[Column | str] = ["Sale", "Symbol", Column("Shares", num=True), "Sold", "Replaced by", "Bought",
+             Column("Disallowed", num=True), Column("Held from",
         tip="From when the holding period of the replacement counts")]
     keys = {2: [float(r["quantity"]) for r in found], 6: [float(r["disallowed_loss"]) for r in found]}
     return table("washes", heads, rows, title="What replaced what?", unit="wash sales", keys=keys, note=None if rows else "No loss was disallowed.")
@@ -218,7 +228,8 @@ def lots_table(of: TaxFolder) -> Block:
     found = of.rows["lots.csv"]
     rows = [[r["lot_id"], r["symbol"], shares(r["quantity"]), r["open_date_original"].isoformat(), r["open_date_adjusted"].isoformat(),
              amount(r["cost_basis"], of.currency), amount(r["deferred_loss"], of.currency)] for r in found]
-    heads = ["Lot", "Symbol", Column("Quantity", num=True), "Bought", Column("Counts from", tip="Where the holding period of washed shares was added"),
+    heads: list[Column | str] = ["Lot", "Symbol", Column("Quantity", num=True), "Bought", Column("Counts from",
+            tip="Where the holding period of washed shares was added"),
              Column("Basis", num=True), Column("Deferred loss", num=True, tip="Disallowed before, now part of the basis")]
     keys = {2: [float(r["quantity"]) for r in found], 5: [float(r["cost_basis"]) for r in found], 6: [float(r["deferred_loss"]) for r in found]}
     return table("lots", heads, rows, title="What is still held?", unit="lots", keys=keys, note=None if rows else "Nothing is held.")
@@ -235,7 +246,7 @@ def windows(of: TaxFolder, state: State) -> Iterator[Block]:
     now = chosen(state, symbol)
     yield block("controls", "symbols", controls=[symbol])
     yield chart(timeline_chart(of.tables, now, np.datetime64(of.last), f"timeline-{now.lower()}"))
-    yield from (harvest_table(of), open_table(of) | dict(width="half"), wash_table(of, now) | dict(width="half"), lots_table(of))
+    yield from (harvest_table(of), open_table(of), wash_table(of, now), lots_table(of))
 
 # %% ../nbs/84_tax_page.ipynb #form
 def form_blocks(of: TaxFolder, year: str) -> Iterator[Block]:
@@ -251,7 +262,8 @@ def form_blocks(of: TaxFolder, year: str) -> Iterator[Block]:
     names = ("description", "date_acquired", "date_sold", "proceeds", "cost_basis", "code", "adjustment", "gain_loss")
     rows = [[r["part"], r["box"], *(amount(r[k], of.currency) if k in kinds else str(r[k] or "") for k in names)] for r in own]
     keys = {2 + names.index(k): [float(r[k]) for r in own] for k in kinds}
-    yield table("form", ["Part", "Box", *(Column(COLUMNS[k], num=k in kinds) for k in names)], rows, title=f"Form 8949, {year}", unit="rows", keys=keys,
+    yield table("form", ["Part", "Box", *(Column(COLUMNS[k], num=k in kinds) for k in names)], rows, title=f"Form 8949, {year}",
+            unit="rows", keys=keys,
                 note="A preview: not a filed form, and not tax advice.")
 
 # %% ../nbs/84_tax_page.ipynb #page
@@ -264,7 +276,8 @@ def tax_look(
     "The taxes of one run or history; the latest where the address names none."
     reports = reports or reports_folder()
     names = tax_folders(reports)
-    if not names: return nothing("No tax files yet", "Every run leaves its own; for trades made elsewhere give a CSV file of fills:", "firebot tax FILLS.csv")
+    if not names: return nothing("No tax files yet", "Every run leaves its own; for trades made elsewhere give a CSV file of fills:",
+            "firebot tax FILLS.csv")
     of = tax_folder(state.get("of") or names[0], reports)
     source, parts, years = choice("of", "Folder", [(n, n) for n in names], of.name), tabs("tab", TABS), sorted(of.sheet["years"], reverse=True)
     if not years: return nothing("Nothing was sold", f"{of.name} has no sales, so there is nothing to tax.")
@@ -273,4 +286,5 @@ def tax_look(
     views = dict(overview=lambda: overview(of, now), windows=lambda: windows(of, state), form=lambda: form_blocks(of, now))
     badges = [(of.sheet["options"]["method"].upper(), "", "Which shares leave first"), ("no tax advice",)]
     controls = [source] if tab == "windows" else [source, year]
-    return View("Taxes", [head("Taxes", f"{of.name}, until {of.last}.", badges), block("controls", "controls", controls=controls), parts, *views[tab]()])
+    return View("Taxes", [head("Taxes", f"{of.name}, until {of.last}.", badges), block("controls", "controls", controls=controls), parts,
+            *views[tab]()])

@@ -10,7 +10,7 @@ const el = (tag, props = {}, ...children) => {
     else if (key === "text") node.textContent = value;
     else node.setAttribute(key, value === true ? "" : value);
   }
-  node.append(...children.flat().filter(c => c !== null && c !== undefined && c !== false));
+  node.append(...children.flat(Infinity).filter(c => c !== null && c !== undefined && c !== false));
   return node;
 };
 const isTree = x => x && typeof x === "object" && !Array.isArray(x) && !ArrayBuffer.isView(x);
@@ -86,8 +86,9 @@ class Page {
     const old = new Map([...this.body.children].map(node => [node.dataset.id, node]));
     const nodes = order.map(id => {
       const before = old.get(id);
-      if (before && !changed.has(id)) return before;
       const block = this.blocks.get(id);
+      // What the reader chose is not part of a block, so tabs and controls are drawn from the state each time.
+      if (before && !changed.has(id) && block.kind !== "tabs" && block.kind !== "controls") return before;
       if (before && block.kind === "chart" && before.dataset.kind === "chart") { this.chart(block, before); return before; }
       const made = el("section", { class: `fb-block fb-${block.kind} ${block.width ? "fb-" + block.width : ""}`,
                                    "data-id": id, "data-kind": block.kind });
@@ -142,8 +143,8 @@ class Page {
     at.append(...this.title(block).filter(Boolean), ...(block.lines || []).map(text => el("p", { text })));
   }
   empty(block, at) {
-    at.append(el("h2", { text: block.title }), el("p", { text: block.note }),
-      block.command && el("pre", {}, el("code", { text: block.command })));
+    at.append(el("h2", { text: block.title }), el("p", { text: block.note }));
+    if (block.command) at.append(el("pre", {}, el("code", { text: block.command })));
   }
   code(block, at) { at.append(...this.title(block).filter(Boolean), el("pre", { tabindex: "0" }, el("code", { text: block.text }))); }
   cards(block, at) {
