@@ -69,7 +69,6 @@ from firebot.orders import (
     I_KIND,
     I_LIMIT,
     I_NOTIONAL,
-    I_PARENT,
     I_QUANTITY,
     I_RATE,
     I_ROW,
@@ -404,7 +403,7 @@ class Account:
     def _fits(self, window: Window, intents: np.ndarray, bars: bool) -> None:
         "Refuse orders that need more of the bars than the window has."
         if not (bars and len(window.start)) or (window.high.size and window.day.size): return
-        rests = (intents[:, I_TYPE] != MARKET) | (intents[:, I_TIF] != GTC) | (intents[:, I_B_STOP:I_PARENT] != 0).any(axis=1)
+        rests = (intents[:, I_TYPE] != MARKET) | (intents[:, I_TIF] != GTC) | (intents[:, I_B_STOP:] != 0).any(axis=1)
         fancy = (intents[:, I_KIND] == ORDER) & rests
         if fancy.any() or (self.state.counters[FANCY] and not window.high.size):
             raise OrderError("orders other than market orders rest, and the window has opens and closes only; make it with whole=True.")
