@@ -526,7 +526,8 @@ def parity(config: ConfigPath, set_: Set = None,
         raise ConfigError(f"--fault is {fault!r}; write a stage ({', '.join(STAGES)}), a colon and the number of a bar.")
     job = make_job(conf)
     with TemporaryDirectory() as folder:
-        found = compare(job.panel, job.strategies, job.setup, separate(conf, Path(folder), (stage, int(row)) if fault else None), ensemble=job.ensemble)
+        found = compare(job.panel, job.strategies, job.setup, separate(conf, Path(folder), (stage, int(row)) if fault else None),
+                        ensemble=job.ensemble)
     typer.echo(str(found))
     if not found.identical: raise typer.Exit(1)
 

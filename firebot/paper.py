@@ -269,7 +269,8 @@ def _walk(live: Live, window: Window, actions: Scaled, intents: np.ndarray, t0: 
 def _accept(live: Live, intents: np.ndarray) -> np.ndarray: # Kernel events
     "What becomes of `intents` before the next bar."
     times, bars = np.zeros(0, np.int64), np.zeros((0, len(live.symbols)), np.int64)
-    window = Window(live.row, times, times, bars, bars, bars, bars, bars, times, times, times, times, times, np.zeros(len(live.symbols) + 1, np.int64))
+    window = Window(live.row, times, times, bars, bars, bars, bars, bars, times, times, times, times, times,
+                    np.zeros(len(live.symbols) + 1, np.int64))
     return _walk(live, window, Scaled(times, times, times, times, times, times), intents, live.row, live.row)
 
 # %% ../nbs/35_paper.ipynb #step

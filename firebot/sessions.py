@@ -180,4 +180,5 @@ def separate(
 def serve(config: str, folder: str, stage: str = "", row: str = "") -> None:
     "The paper side of a parity run, messages on stdin and answers on stdout."
     job = make_job(load_config(Path(config)))
-    paper_side(Path(folder), job.strategies, job.setup, job.panel.resolution, 0, sys.stdout.buffer, (stage, int(row)) if stage else None, job.ensemble)
+    paper_side(Path(folder), job.strategies, job.setup, job.panel.resolution, 0, sys.stdout.buffer, (stage, int(row)) if stage else None,
+               job.ensemble)

@@ -250,4 +250,5 @@ def suspects(
             return model_before(row, panel, s, features, made(panel), plan.embargo, job.config.run.seed).digest.encode()
         return Fit(f"{s.strategy_id}.fit", learn)
     label = label_subject("label", made, label_horizon(labels.kind, labels.params))
-    return [s for s in job.strategies if s not in wanted], [*features_of("features", FeaturePipeline(features), job.panel), label], [*map(fit, wanted)]
+    return [s for s in job.strategies if s not in wanted], [*features_of("features", FeaturePipeline(features), job.panel),
+                                                            label], [*map(fit, wanted)]

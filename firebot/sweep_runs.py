@@ -283,7 +283,8 @@ def gate_json(study: Study) -> str:
     "The verdict and what it rests on."
     def plain(x: Any) -> Any: return None if isinstance(x, float) and not math.isfinite(x) else x
     found = {k: plain(x) for k, x in asdict(study.gate).items()} | dict(
-        candidate=dict(study.best), periods_per_year=study.job.job.periods, winner=study.winner, verdict=verdict(study), reasons=study.gate.reasons, validated=study.validated,
+        candidate=dict(study.best), periods_per_year=study.job.job.periods, winner=study.winner, verdict=verdict(study), reasons=study.gate.reasons,
+                                                                        validated=study.validated,
         choices=[{k: plain(x) for k, x in asdict(c).items()} | dict(parameters=dict(study.swept.candidates[c.candidate])) for c in study.choices])
     return json.dumps(found, indent=1) + "\n"
 
