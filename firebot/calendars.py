@@ -6,6 +6,7 @@
 __all__ = ['sessions', 'hours', 'next_session', 'previous_session', 'is_open']
 
 # %% ../nbs/05_calendars.ipynb #imports
+import warnings
 from datetime import date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -27,7 +28,10 @@ def _calendar(exchange: str, first: int, last: int) -> "ExchangeCalendar":
     if (first, last) != decades:
         try: return _calendar(exchange, *decades)
         except DataError: pass # the years alone may do
-    try: return xcals.get_calendar(exchange, start=f"{first}-01-01", end=f"{last}-12-31")
+    try:
+        with warnings.catch_warnings(): # the library uses what pandas will change, and nobody here can mend that
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return xcals.get_calendar(exchange, start=f"{first}-01-01", end=f"{last}-12-31")
     except (ValueError, NotImplementedError) as e: raise DataError(f"{exchange}: no calendar for the years {first} to {last} ({e}).") from None
 
 # %% ../nbs/05_calendars.ipynb #sessions

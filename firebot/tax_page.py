@@ -8,7 +8,6 @@ __all__ = ['FILES', 'TABS', 'TaxFolder', 'tax_folders', 'tax_folder', 'amount', 
            'wash_table', 'lots_table', 'windows', 'form_blocks', 'tax_look']
 
 # %% ../nbs/84_tax_page.ipynb #imports
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta

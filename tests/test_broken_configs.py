@@ -244,11 +244,6 @@ BROKEN: list[tuple[str, str | bytes, tuple[str, ...]]] = [
     ("unknown calendar", key("instruments: [{symbol: IBM, calendar: NYSE}]"), ("instruments[0].calendar is 'NYSE'", "did you mean XNYS?")),
     ("capital of 1e30", key("portfolio: {initial_capital: 1e30}"), ("portfolio.initial_capital", "below 10^15")),
     ("capital below a unit", key("portfolio: {initial_capital: -0.0}"), ("portfolio.initial_capital is", "more than 0")),
-    (
-        "not built yet",
-        key("risk: {max_drawdown_pct: 10, max_daily_loss_pct: 3}"),
-        ("line 4: risk.max_drawdown_pct is 10", "risk.max_daily_loss_pct is 3", "remove the key"),
-    ),
     ("key that would be truth", key("run: {y: 1}"), ("run.y is not a known key",)),
     ("key that is a number", key("run: {1: 1}"), ("run.1 is not a known key",)),
     ("key that is null", key("run: {~: 1}"), ("run['~'] is not a known key",)),
@@ -402,10 +397,10 @@ def test_a_ticker_is_text_unless_it_is_plainly_a_number(ticker: str) -> None:
     assert code == 2 and f"assets[0].symbol is '{ticker}'" in err and "there is no symbol" in err, err
 
 
-def test_the_specified_example_is_refused_for_what_is_not_built_only() -> None:
+def test_the_specified_example_is_refused_for_its_model_file_only() -> None:
     Path("c.yaml").write_text(SPECIFIED)
     code, _, err = command("backtest", "c.yaml", "--check")
-    assert code == 2 and "c.yaml, line 36: risk.max_position_size_pct is 5; it changes the result and is not built yet" in err, err
+    assert code == 2 and "c.yaml, line 26: strategies[1].params.model_path is './models/transformer_v1.pt'" in err and "firebot convert" in err, err
 
 
 # ---------------------------------------------------------------- names are looked up, never imported

@@ -527,9 +527,8 @@ def test_the_least_configuration_and_its_defaults() -> None:
     c = load_config(MINIMAL)
     assert c.assets is None and c.run.start is None and c.run.resolution == "1d" and c.run.seed == 0
     assert (c.portfolio.initial_capital, c.portfolio.currency) == (100000, "USD")
-    assert (c.execution.fill_model, c.execution.slippage_bps) == ("next_open", None) and set(
-        dict(c.execution.fees).values()
-    ) == {0}
+    assert (c.execution.fill_model, c.execution.slippage_bps) == ("next_open", None)
+    assert {k: v for k, v in dict(c.execution.fees).items() if v} == {"tier_by": "volume"}
     assert (c.sizing.rule, c.sizing.value, c.sizing.fractional) == ("percent_of_equity", None, False)
     assert c.strategies[0].enabled and c.strategies[0].params == {}
 

@@ -210,7 +210,7 @@ def test_records_columns_and_panel_agree() -> None:
 
 @pytest.mark.parametrize(("declaration", "says"), [
     (("smaa",), "did you mean 'sma'"), (("sma", {"windw": 3}), "did you mean 'window'"), (("sma", {"window": 0}), "feature x"),
-    (("sma", {}, "price"), "column 'price' is not known"), ((), "write"), ("sma", "write"), (("sma", {}, "close", "1h", 1), "write")])
+    (("sma", {}, "price"), "column 'price' is not known"), ((), "write"), ("sma", "write"), (("sma", {}, "close", "1h", 1, "rank", 2), "write")])
 def test_what_a_declaration_refuses(declaration: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says): FeaturePipeline({"x": declaration})
 

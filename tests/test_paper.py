@@ -252,7 +252,7 @@ def test_a_strategy_that_lost_too_much_is_armed(tmp_path: Path) -> None:
         assert stopped[0] not in session.live.stopped and not session.live.disabled
         for r in range(t + 1, len(PANEL)): take(session, PANEL[r:r + 1])
         after = account_digest(session.live)
-    told = [e.data["action"] for e in read(tmp_path / "s" / "journal.sqlite") if e.kind == "risk" and e.strategy_id == stopped[0]]
+    told = [e.data["action"] for e in read(tmp_path / "s" / "journal.sqlite", partial=True) if e.kind == "risk" and e.strategy_id == stopped[0]]
     assert told[:2] == ["stopped", "released"]
     for f in (tmp_path / "s").glob("snapshot*"): f.unlink()
     with PaperSession(tmp_path / "s", IDEAS, setup) as session: assert account_digest(session.live) == after

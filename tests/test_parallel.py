@@ -86,7 +86,7 @@ except KeyboardInterrupt: sys.exit(130)
 """
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> bool:
+def until(true: Callable[[], bool], seconds: float = 240) -> bool:
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end: time.sleep(0.05)
     return true()

@@ -25,7 +25,8 @@ run: {start: 2004-06-01, end: 2006-06-30}
 execution: {slippage_bps: 5, commission: {per_share: 0.005}}
 """
 FILES = {"run.ipynb", "report.html", "config.yaml", "manifest.json", "journal.sqlite", "signals.csv", "orders.csv", "fills.csv", "equity.csv",
-         "daily_pnl.csv", "positions.csv", "metrics.json", "tax_history.csv", "realized.csv", "lots.csv", "wash_sales.csv", "form_8949.csv",
+         "daily_pnl.csv", "positions.csv", "trades.csv",
+         "metrics.json", "tax_history.csv", "realized.csv", "lots.csv", "wash_sales.csv", "form_8949.csv",
          "schedule_d.json"}
 
 
@@ -131,7 +132,6 @@ def test_a_forged_manifest_does_not_help(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("config", "code", "says"), [
     ("strategies: [{name: a, class: Nope}]\ndata_sources: [{type: sample}]\n", 2, "Nope"),
     ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nexecution: {fill_model: nextopen}\n", 2, "next_open"),
-    ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nrisk: {max_drawdown_pct: 10}\n", 2, "not built yet"),
     ("strategies: [{name: a, class: SmaCrossStrategy, params: {fast: \"${HOME}\"}}]\ndata_sources: [{type: sample}]\n", 2, "params"),
     ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: csv, path: nowhere}]\n", 2, "nowhere"),
     ("strategies: [{name: a, class: SmaCrossStrategy}]\ndata_sources: [{type: sample}]\nassets: [{symbol: AAPLE}]\n", 2, "AAPL"),

@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 from firebot.config import load_config
 from firebot.feed import Panel, load_panel
 from firebot.labels import Labels, make_labels
-from firebot.learners import LightGBMStrategy, LogisticStrategy, Model, RidgeStrategy, fit_model, make_samples
+from firebot.learners import LightGBMStrategy, LogisticStrategy, Model, RidgeStrategy, fit_model, make_samples, reweighed
 from firebot.models import ConfigError, DataError
 from firebot.runs import make_job
 from firebot.sources import SampleSource
@@ -90,6 +90,7 @@ def test_each_fold_is_the_model_it_would_be_alone(panel: Panel) -> None:
     samples, everything = make_samples(panel, DECLARED, labels), make_samples(panel, DECLARED)
     fold = make_folds(len(panel), PLAN)[1]
     window = samples.take((samples.row >= fold.train[0]) & (samples.end < fold.test[0] - 3))
+    window = reweighed(window)
     model = Model(fit_model(window, ["ridge"], seed=7))
     asked = everything.take((everything.row >= fold.test[0]) & (everything.row < fold.test[1]))
     assert_array_equal(walk.probability[asked.row, asked.symbol], model.probability(asked.x()))
