@@ -24,7 +24,7 @@ test: .venv/.stamp-dev ## every notebook, every quick test, the rules of the hou
 	$(PYTEST) $(ARGS)
 
 test-all: .venv/.stamp-dev ## the same and the slow tests
-	$(PYTEST) -m "" $(ARGS)
+	$(PYTEST) -m "not draft" $(ARGS)
 
 lint: .venv/.stamp-dev ## the rules of the house alone, ruff and mypy among them
 	@$(BIN)/python scripts/house.py

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.draft]
 ROOT = Path(__file__).resolve().parent.parent
 FIREBOT = str(Path(sys.executable).parent/"firebot")
 TOKEN = "a-token-for-the-tests"

@@ -138,6 +138,7 @@ class Dice(Strategy):
         return [None, None, self.signal("BUY", 0.7), self.signal("BUY"), self.signal("FLAT"), self.signal("SELL", 0.3), None][x]
 
 
+@pytest.mark.draft
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios(), st.lists(st.tuples(st.integers(0, 2**31), st.integers(1, 9)), min_size=3, max_size=3), st.data())
@@ -153,6 +154,7 @@ def test_random_strategies_and_bars(scenario: tuple, dice: list[tuple[int, int]]
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.mark.draft
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared market data")
 @pytest.mark.parametrize("resolution", ["1m", "1h"])
