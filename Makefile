@@ -23,8 +23,8 @@ backtest: .venv/.stamp-run ## the main job on the embedded sample
 test: .venv/.stamp-dev ## every notebook, every quick test, the rules of the house, coverage
 	$(PYTEST) $(ARGS)
 
-test-all: .venv/.stamp-dev ## the same and the slow tests
-	$(PYTEST) -m "not draft" $(ARGS)
+test-all: .venv/.stamp-dev ## the heavy proofs that `make test` leaves out
+	$(PYTEST) -m "slow and not draft" $(ARGS)
 
 lint: .venv/.stamp-dev ## the rules of the house alone, ruff and mypy among them
 	@$(BIN)/python scripts/house.py

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiled import PACKAGE, cache_folder
+from .compiled import PACKAGE, cache_root
 from .features import Feature, FeaturePipeline
 from .feed import Actions, Panel, replay, row_days
 from .models import COLUMNS, PRICES, ConfigError, DataError, from_ns
@@ -52,7 +52,7 @@ class Subject:
 
 # %% ../nbs/55_audit.ipynb #watch
 _NAMED = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/etc", "/usr")
-_PLACES = [*map(Path, _NAMED), PACKAGE, cache_folder() or PACKAGE]
+_PLACES = [*map(Path, _NAMED), PACKAGE, cache_root() or PACKAGE]
 _HOME = tuple({str(q) for p in _PLACES for q in (p.absolute(), p.resolve())})
 
 def _watched(opened: list[str]) -> None:

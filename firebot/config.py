@@ -612,6 +612,7 @@ _BOOLEAN = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "
 
 def _problem(kind: str, path: KeyPath, value: Any, message: str, context: Mapping[str, Any]) -> Problem:
     if kind == "extra_forbidden": return _unknown(path)
+    if kind == "missing" and isinstance(path[-1], int): return Problem(path[:-1], f"has no item {path[-1] + 1}", "write every item of the list.")
     if kind == "missing":
         example = _keys(_block_at(path[:-1]))[str(path[-1])].examples[0]
         return Problem(path, "is missing", f"add it, such as {path[-1]}: {example}.")

@@ -61,10 +61,17 @@ from .strategies import Strategy, StreamRunner, fresh, groups
 class Late(BaseException):
     "A strategy took longer than it may"
 
-def _raise_in(thread: int, what: type | None) -> None:
-    "Have `what` raised in another thread; None: take back what has not been raised yet."
+def _raise_in(thread: int) -> None:
+    "Have `Late` raised in a thread, at its next step; what waits to be raised there already is replaced."
     import ctypes
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(what) if what else None)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Late))
+
+def _spent() -> None:
+    "Take a `Late` that may be on its way to this thread: one more is sent after it, and waited for."
+    try:
+        _raise_in(threading.get_ident())
+        while True: pass
+    except Late: return
 
 # %% ../nbs/35_paper.ipynb #limit
 class Limit:
@@ -73,7 +80,9 @@ class Limit:
         self,
         seconds: float = 5.0, # 0: no limit
         pulse: memoryview | None = None, # Two int64: who is asked (from 1; 0 nobody), and since when in monotonic nanoseconds
-    ) -> None: self.seconds, self.pulse, self._since, self._by, self._lock = seconds, pulse, 0.0, "", threading.Lock()
+    ) -> None:
+        self.seconds, self.pulse, self._by, self._lock = seconds, pulse, "", threading.Lock()
+        self._since, self._rung = 0.0, False
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -94,7 +103,9 @@ class Limit:
     def _watch(self, thread: int, over: threading.Event) -> None:
         while not over.wait(self.seconds / 4):
             with self._lock:
-                if self._since and time.monotonic() - self._since > self.seconds: _raise_in(thread, Late)
+                if self._since and time.monotonic() - self._since > self.seconds:
+                    self._rung = True
+                    _raise_in(thread)
 
     def begin(self, who: int) -> None:
         if self.pulse is not None: self.pulse[1], self.pulse[0] = time.monotonic_ns(), who + 1
@@ -106,7 +117,8 @@ class Limit:
         since, self._since = self._since, 0.0
         if since and self._by == "signal": signal.setitimer(signal.ITIMER_REAL, 0)
         elif since:
-            with self._lock: _raise_in(threading.get_ident(), None)
+            with self._lock: rung, self._rung = self._rung, False
+            if rung: _spent()
         if self.pulse is not None: self.pulse[0] = 0
 
 # %% ../nbs/35_paper.ipynb #guarded

@@ -1,5 +1,6 @@
 """What all tests share: reproducible property tests, and no skips under CI."""
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,22 @@ from hypothesis import settings
 # Seeded by each test's own source: the same examples each time, on any machine, however slow.
 settings.register_profile("house", derandomize=True, deadline=None)
 settings.load_profile("house")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    "Where the user's own folder for compiled code is not private, nothing is kept, and the suite would compile for hours: give it one"
+    if hasattr(config, "workerinput"): return
+    from firebot.compiled import cache_root
+    if cache_root() is not None: return
+    os.environ["FIREBOT_CACHE"] = tempfile.mkdtemp(prefix="firebot-cache-")
+    cache_root.cache_clear()
+
+
+def pytest_report_header() -> str:
+    "Where compiled code is kept, and how much is there already"
+    from firebot.compiled import cache_root
+    folder = cache_root()
+    return f"compiled code: {folder}, {len(list(folder.iterdir())) if folder else 0} modules"
 
 
 @pytest.fixture(scope="session")

@@ -97,24 +97,25 @@ def alive(pid: int) -> bool:
     except OSError: return False
 
 
-def interrupted(tmp_path: Path, root: Path, how: Callable[[subprocess.Popen], None]) -> tuple[int, str, Path]:
+def interrupted(tmp_path: Path, root: Path, how: Callable[[subprocess.Popen], None]) -> tuple[int, str, list[str]]:
     "Start long work, end it in the way `how`, and see that no worker stays; the exit code, what it said, its temporary files"
-    pids, temporary = tmp_path / "pids", tmp_path / "tmp"
+    pids = tmp_path / "pids"
     pids.mkdir()
-    temporary.mkdir()
-    env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "TMPDIR": str(temporary)}
-    child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(pids)], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    assert until(lambda: len(list(pids.iterdir())) == 2)
-    how(child)
-    _, said = child.communicate(timeout=60)
-    assert until(lambda: not any(alive(int(f.stem)) for f in pids.iterdir()), 20)
-    return child.returncode, said, temporary
+    with tempfile.TemporaryDirectory(prefix="fb-") as temporary: # short: sockets stand in it, whose paths may have 107 bytes
+        env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "TMPDIR": temporary}
+        child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(pids)], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        assert until(lambda: child.poll() is not None or len(list(pids.iterdir())) == 2)
+        how(child)
+        _, said = child.communicate(timeout=60)
+        assert len(list(pids.iterdir())) == 2, said
+        assert until(lambda: not any(alive(int(f.stem)) for f in pids.iterdir()), 20)
+        return child.returncode, said, [f.name for f in Path(temporary).glob("firebot-*")]
 
 
 def test_ctrl_c_ends_cleanly(tmp_path: Path, root: Path) -> None:
     "The whole foreground group gets the signal, as from a terminal: no traceback of a worker, no file, no process left."
-    code, said, temporary = interrupted(tmp_path, root, lambda child: os.killpg(child.pid, signal.SIGINT))
-    assert code == 130 and said == "" and not list(temporary.glob("firebot-*"))
+    code, said, left = interrupted(tmp_path, root, lambda child: os.killpg(child.pid, signal.SIGINT))
+    assert code == 130 and said == "" and not left
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path, root: Path) -> None:
