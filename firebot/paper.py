@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba.core import event as numba_events
 
 from .engine import Account, Setup, _tell, arm_intent, finalize_intents, make_window, order_intent, signal_intents, to_events
 from .ensembles import SEAT, Ensemble, EnsembleRunner
@@ -73,6 +74,19 @@ def _spent() -> None:
         while True: pass
     except Late: return
 
+# %% ../nbs/35_paper.ipynb #compiling
+class _Compiling(numba_events.Listener):
+    "Stops the clock of a limit while its thread compiles"
+    def __init__(self, limit: "Limit", thread: int) -> None: self.limit, self.thread, self.depth = limit, thread, 0
+    def on_start(self, event: numba_events.Event) -> None:
+        if threading.get_ident() != self.thread: return
+        self.depth += 1
+        if self.depth == 1: self.limit.stand_still()
+    def on_end(self, event: numba_events.Event) -> None:
+        if threading.get_ident() != self.thread or not self.depth: return
+        self.depth -= 1
+        if not self.depth: self.limit.go_on()
+
 # %% ../nbs/35_paper.ipynb #limit
 class Limit:
     "The time a strategy has for an answer"
@@ -82,19 +96,22 @@ class Limit:
         pulse: memoryview | None = None, # Two int64: who is asked (from 1; 0 nobody), and since when in monotonic nanoseconds
     ) -> None:
         self.seconds, self.pulse, self._by, self._lock = seconds, pulse, "", threading.Lock()
-        self._since, self._rung = 0.0, False
+        self.who, self._since, self._rung = 0, 0.0, False
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         "Enforce it in this thread."
         by, over = ("signal" if threading.current_thread() is threading.main_thread() else "thread"), threading.Event()
+        compiling = _Compiling(self, threading.get_ident())
         if by == "signal": before = signal.signal(signal.SIGALRM, self._ring)
-        elif self.seconds: threading.Thread(target=self._watch, args=(threading.get_ident(), over), daemon=True).start()
+        elif self.seconds: threading.Thread(target=self._watch, args=(compiling.thread, over), daemon=True).start()
+        numba_events.register("numba:compiler_lock", compiling)
         self._by = by if self.seconds else ""
         try: yield
         finally:
             self._by = ""
             over.set()
+            numba_events.unregister("numba:compiler_lock", compiling)
             if by == "signal": signal.signal(signal.SIGALRM, before)
 
     def _ring(self, *_: Any) -> None:
@@ -108,12 +125,20 @@ class Limit:
                     _raise_in(thread)
 
     def begin(self, who: int) -> None:
-        if self.pulse is not None: self.pulse[1], self.pulse[0] = time.monotonic_ns(), who + 1
-        if not self._by: return
+        self.who = who + 1
+        self.go_on()
+
+    def end(self) -> None:
+        self.stand_still()
+        self.who = 0
+
+    def go_on(self) -> None:
+        if self.who and self.pulse is not None: self.pulse[1], self.pulse[0] = time.monotonic_ns(), self.who
+        if not self.who or not self._by: return
         self._since = time.monotonic()
         if self._by == "signal": signal.setitimer(signal.ITIMER_REAL, self.seconds, self.seconds)
 
-    def end(self) -> None:
+    def stand_still(self) -> None:
         since, self._since = self._since, 0.0
         if since and self._by == "signal": signal.setitimer(signal.ITIMER_REAL, 0)
         elif since:
