@@ -1923,6 +1923,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'firebot.sessions._there': ('sessions.html#_there', 'firebot/sessions.py'),
                                   'firebot.sessions.ask': ('sessions.html#ask', 'firebot/sessions.py'),
                                   'firebot.sessions.begin': ('sessions.html#begin', 'firebot/sessions.py'),
+                                  'firebot.sessions.follow': ('sessions.html#follow', 'firebot/sessions.py'),
+                                  'firebot.sessions.followed': ('sessions.html#followed', 'firebot/sessions.py'),
                                   'firebot.sessions.outcome_of': ('sessions.html#outcome_of', 'firebot/sessions.py'),
                                   'firebot.sessions.paper_outcome': ('sessions.html#paper_outcome', 'firebot/sessions.py'),
                                   'firebot.sessions.separate': ('sessions.html#separate', 'firebot/sessions.py'),

@@ -11,6 +11,7 @@ __all__ = ['app', 'ConfigPath', 'Out', 'Set', 'LogLevel', 'Models', 'Method', 'd
 # %% ../nbs/90_cli.ipynb #imports
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -266,7 +267,6 @@ First = Annotated[str | None, typer.Option("--start", metavar="DAY", help="First
 Last = Annotated[str | None, typer.Option("--end", metavar="DAY", help="Last session, included.", show_default=False)]
 
 def _now() -> Any:
-    from datetime import UTC, datetime
     return datetime.now(UTC)
 
 def _day(text: str | None, option: str) -> Any:
@@ -296,7 +296,7 @@ def data_check(paths: Paths, symbol: Symbol = None, resolution: Resolution = Non
     if report.refused: raise typer.Exit(1)
 
 def _as_of(day: str | None) -> Any:
-    from datetime import UTC, datetime, time, timedelta
+    from datetime import time, timedelta
     return datetime.combine(_day(day, "--as-of") + timedelta(days=1), time(), UTC) if day else _now()
 
 # %% ../nbs/90_cli.ipynb #data-import
@@ -463,6 +463,8 @@ def paper(words: Words, out: Out = None, set_: Set = None,
           name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of the session.", show_default=False)] = None,
           speed: Annotated[float | None, typer.Option("--speed", metavar="N", help="Seconds of the market in one; as fast as it goes if not given.",
                                                       show_default=False)] = None,
+          live: Annotated[bool, typer.Option("--live", help="Go on as time passes: what there is now only warms up.")] = False,
+          until: Annotated[datetime | None, typer.Option("--until", help="When a live session is over (UTC).", show_default=False)] = None,
           sync: Annotated[str, typer.Option("--sync", metavar="MODE", help="normal survives the process, full power loss too.")] = "normal",
           flatten: Annotated[bool, typer.Option("--flatten", help="Stop only once nothing is held.")] = False,
           strategy: Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Which one to arm.", show_default=False)] = None) -> None:
@@ -473,7 +475,10 @@ def paper(words: Words, out: Out = None, set_: Set = None,
     if n != (1 if words[0] == "list" or not asks else 2): raise ConfigError(f"firebot paper {' '.join(words)}: say which session." if n == 1 else
                                                                              f"firebot paper {words[0]} takes no {words[-1]!r}.")
     if asks: return _sessions(*words, out=out, flatten=flatten, strategy=strategy)
-    _trade(Path(words[0]), out, set_, name, speed, sync)
+    if until and not live: raise ConfigError("--until is for --live; a replay ends with its bars.")
+    if speed and live: raise ConfigError("--speed is for a replay; a live session takes the time it takes.")
+    end = int(until.replace(tzinfo=UTC).timestamp()) * 10**9 if until else 2**63 - 1
+    _trade(Path(words[0]), out, set_, name, speed, sync, end if live else None)
 
 def _sessions(what: str, name: str = "", *, out: Path | None, flatten: bool, strategy: str | None) -> None:
     "Look at sessions, or ask something of one."
@@ -488,22 +493,24 @@ def _sessions(what: str, name: str = "", *, out: Path | None, flatten: bool, str
     elif strategy is None: raise ConfigError("--strategy is missing; say which one to arm.")
     else: typer.echo(ask(name, "arm", out, strategy=strategy))
 
-def _trade(path: Path, out: Path | None, set_: list[str] | None, name: str | None, speed: float | None, sync: str) -> None:
-    "Trade to the end of the bars, and close as a run."
+def _trade(path: Path, out: Path | None, set_: list[str] | None, name: str | None, speed: float | None, sync: str,
+           until: int | None) -> None:
+    "Trade to the end of the bars, and close as a run; or follow the sources `until` then."
     import json
 
     from firebot.config import load_config
     from firebot.runs import make_job
-    from firebot.sessions import outcome_of, session_folder, session_name, trade
+    from firebot.sessions import follow, outcome_of, session_folder, session_name, trade
     conf = load_config(path, set_ or ())
     job = make_job(conf)
     folder = session_folder(name or session_name(conf), out)
     for w in job.warnings: typer.echo(f"warning: {w}", err=True)
-    if not trade(job, folder, speed, sync=sync): return typer.echo(f"{folder.name} is stopped; the same command goes on with it")
-    if name: return typer.echo(f"{folder.name} is done\n{headline(outcome_of(job, folder).metrics, _near(folder))}")
+    done = trade(job, folder, speed, sync=sync) if until is None else follow(job, folder, until, sync=sync)
+    if not done: return typer.echo(f"{folder.name} is stopped; the same command goes on with it")
+    if name or until: return typer.echo(f"{folder.name} is done\n{headline(outcome_of(job, folder).metrics, _near(folder))}")
     from firebot.books import run_book
-    done = run_book(conf, out, "paper", progress=sys.stderr.isatty())
-    typer.echo(headline(json.loads((done.folder / "metrics.json").read_text()), _near(done.folder)))
+    made = run_book(conf, out, "paper", progress=sys.stderr.isatty())
+    typer.echo(headline(json.loads((made.folder / "metrics.json").read_text()), _near(made.folder)))
 
 # %% ../nbs/90_cli.ipynb #parity
 @app.command()

@@ -1,0 +1,90 @@
+"A session that follows its sources: a file that grows, bars that come late, a stop on the way, and the same end as without it."
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from firebot.cli import app
+from firebot.config import config_from_blocks
+from firebot.engine import stepwise
+from firebot.journal import digest, steps
+from firebot.models import ConfigError
+from firebot.runs import Job, make_job
+from firebot.sessions import follow, outcome_of
+from firebot.sources import SampleSource
+from firebot.strategies import StreamRunner
+
+BARS = SampleSource().bars("IBM", None, None, "1d")
+DAYS, BEGUN = 120, 80
+
+
+def write(file: Path, until: int) -> None:
+    rows = ["timestamp,open,high,low,close,volume"]
+    for i in range(until):
+        day = datetime.fromtimestamp(BARS.timestamp[i] / 1e9, UTC).date()
+        rows.append(f"{day},{BARS.open[i]},{BARS.high[i]},{BARS.low[i]},{BARS.close[i]},{BARS.volume[i]:.0f}")
+    file.write_text("\n".join(rows) + "\n")
+
+
+def job(folder: Path, **run: str) -> Job:
+    return make_job(config_from_blocks(dict(
+        data_sources=[dict(type="csv", path=str(folder))], run=run,
+        strategies=[{"name": "cross", "class": "firebot.strategies.SmaCrossStrategy", "params": {"fast": 5, "slow": 20}}])))
+
+
+class Cut(Exception):
+    "The process is gone"
+
+
+def followed(tmp_path: Path, name: str, cut: tuple[int, ...] = ()) -> Path:
+    "The folder of a session that sees three more bars at each look, and is cut off where there are so many as `cut` says"
+    bars, folder = tmp_path / "bars", tmp_path / name
+    bars.mkdir(exist_ok=True)
+    write(bars / "IBM.csv", DAYS)
+    ends, have = job(bars).panel.end, BEGUN
+    write(bars / "IBM.csv", BEGUN)
+
+    def more() -> None:
+        nonlocal have
+        have = min(have + 3, DAYS)
+        write(bars / "IBM.csv", have)
+        if have in cut: raise Cut
+
+    begun = job(bars)
+    for _ in range(len(cut) + 1):
+        try: done = follow(begun, folder, int(ends[-1]), now=lambda: int(ends[have - 1]), wait=more, every=1e9)
+        except Cut: continue
+        assert done
+    return folder
+
+
+def test_what_was_there_warms_up_and_what_comes_is_traded(tmp_path: Path) -> None:
+    folder = followed(tmp_path, "whole")
+    kinds = [s.kind for s in steps(folder / "journal.sqlite")]
+    assert (kinds.count("warm"), kinds.count("bar")) == (BEGUN, DAYS - BEGUN)
+    all_of_it = job(tmp_path / "bars")
+    runner, panel = StreamRunner(all_of_it.strategies[0], 1), all_of_it.panel
+    for t in range(BEGUN): runner.update(panel[t:t + 1])
+    wanted, got = stepwise(panel[BEGUN:], {"cross": runner}, all_of_it.setup), outcome_of(all_of_it, folder).result
+    assert len(got.events) >= 4 and (got.events == wanted.events).all() and (got.equity == wanted.equity).all()
+
+
+def test_cut_off_on_the_way_it_is_the_same_session(tmp_path: Path) -> None:
+    whole, cut = (followed(tmp_path, n, c) / "journal.sqlite" for n, c in (("whole", ()), ("cut", (BEGUN + 3, BEGUN + 15, DAYS - 3))))
+    assert digest(whole) == digest(cut)
+
+
+def test_it_needs_a_run_without_an_end(tmp_path: Path) -> None:
+    write(tmp_path / "IBM.csv", BEGUN)
+    with pytest.raises(ConfigError, match="leave run.end out"): follow(job(tmp_path, end="2000-06-01"), tmp_path / "session")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    write(tmp_path / "IBM.csv", BEGUN)
+    conf = tmp_path / "conf.yaml"
+    conf.write_text(f"data_sources: [{{type: csv, path: {tmp_path / 'IBM.csv'}}}]\nstrategies: [{{name: cross, class: SmaCrossStrategy}}]\n")
+    def said(*words: str) -> str: return str(CliRunner().invoke(app, ["paper", str(conf), "--out", str(tmp_path), *words]).exception)
+    assert "--until is for --live" in said("--until", "2000-07-01")
+    assert "takes the time it takes" in said("--live", "--speed", "60")
+    assert "has no bars" in said("--live", "--until", "2000-07-01") # which is over: nothing came
