@@ -465,6 +465,8 @@ def paper(words: Words, out: Out = None, set_: Set = None,
                                                       show_default=False)] = None,
           live: Annotated[bool, typer.Option("--live", help="Go on as time passes: what there is now only warms up.")] = False,
           until: Annotated[datetime | None, typer.Option("--until", help="When a live session is over (UTC).", show_default=False)] = None,
+          watchdog: Annotated[float, typer.Option("--watchdog", metavar="SECONDS", help="A second process ends a strategy that hangs in "
+                                                                                         "machine code for so long; 0: none.")] = 0,
           sync: Annotated[str, typer.Option("--sync", metavar="MODE", help="normal survives the process, full power loss too.")] = "normal",
           flatten: Annotated[bool, typer.Option("--flatten", help="Stop only once nothing is held.")] = False,
           strategy: Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Which one to arm.", show_default=False)] = None) -> None:
@@ -478,7 +480,19 @@ def paper(words: Words, out: Out = None, set_: Set = None,
     if until and not live: raise ConfigError("--until is for --live; a replay ends with its bars.")
     if speed and live: raise ConfigError("--speed is for a replay; a live session takes the time it takes.")
     end = int(until.replace(tzinfo=UTC).timestamp()) * 10**9 if until else 2**63 - 1
+    if watchdog:
+        told = [f"--{k}={v}" for k, v in dict(out=out, name=name, speed=speed, until=until and until.isoformat(), sync=sync).items() if v]
+        _watched(Path(words[0]), out, set_, name, watchdog, [*told, *(f"--set={x}" for x in set_ or ()), *(["--live"] if live else [])])
     _trade(Path(words[0]), out, set_, name, speed, sync, end if live else None)
+
+def _watched(path: Path, out: Path | None, set_: list[str] | None, name: str | None, patience: float, options: list[str]) -> None:
+    "The same command, in a process that is watched."
+    from firebot.config import load_config
+    from firebot.sessions import session_folder, session_name, supervised
+    conf = load_config(path, set_ or ())
+    words = [sys.executable, "-c", "from firebot.cli import main; main()", "paper", str(path), *options]
+    names = [s.name for s in conf.strategies if s.enabled]
+    raise typer.Exit(supervised(words, session_folder(name or session_name(conf), out), names, patience))
 
 def _sessions(what: str, name: str = "", *, out: Path | None, flatten: bool, strategy: str | None) -> None:
     "Look at sessions, or ask something of one."
@@ -500,12 +514,13 @@ def _trade(path: Path, out: Path | None, set_: list[str] | None, name: str | Non
 
     from firebot.config import load_config
     from firebot.runs import make_job
-    from firebot.sessions import follow, outcome_of, session_folder, session_name, trade
+    from firebot.sessions import follow, outcome_of, session_folder, session_name, shared_pulse, trade
     conf = load_config(path, set_ or ())
     job = make_job(conf)
     folder = session_folder(name or session_name(conf), out)
     for w in job.warnings: typer.echo(f"warning: {w}", err=True)
-    done = trade(job, folder, speed, sync=sync) if until is None else follow(job, folder, until, sync=sync)
+    told: dict[str, Any] = dict(sync=sync, pulse=shared_pulse())
+    done = trade(job, folder, speed, **told) if until is None else follow(job, folder, until, **told)
     if not done: return typer.echo(f"{folder.name} is stopped; the same command goes on with it")
     if name or until: return typer.echo(f"{folder.name} is done\n{headline(outcome_of(job, folder).metrics, _near(folder))}")
     from firebot.books import run_book

@@ -1,4 +1,5 @@
 "A session that follows its sources: a file that grows, bars that come late, a stop on the way, and the same end as without it."
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from firebot.engine import stepwise
 from firebot.journal import digest, steps
 from firebot.models import ConfigError
 from firebot.runs import Job, make_job
-from firebot.sessions import follow, outcome_of
+from firebot.sessions import follow, outcome_of, supervised
 from firebot.sources import SampleSource
 from firebot.strategies import StreamRunner
 
@@ -88,3 +89,47 @@ def test_the_command(tmp_path: Path) -> None:
     assert "--until is for --live" in said("--until", "2000-07-01")
     assert "takes the time it takes" in said("--live", "--speed", "60")
     assert "has no bars" in said("--live", "--until", "2000-07-01") # which is over: nothing came
+
+
+HANGS = '''
+import sys
+from pathlib import Path
+import numpy as np
+from firebot.compiled import compiled
+from firebot.config import config_from_blocks
+from firebot.runs import make_job
+from firebot.sessions import shared_pulse, trade
+from firebot.strategies import Strategy
+from dataclasses import replace
+
+@compiled
+def endless(x):
+    n = np.uint64(1)
+    while n: n = n * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+    return x
+
+class Hangs(Strategy):
+    seen = 0
+    def features(self): return {"price": ("last",)}
+    def on_data(self, data): self.seen += 1
+    def generate_signal(self, features):
+        if self.seen == 20: endless(1)
+        return self.signal("BUY")
+
+source = dict(type="csv", path=sys.argv[1])
+job = make_job(config_from_blocks(dict(data_sources=[source], strategies=[{"name": n, "class": "SmaCrossStrategy"} for n in ("hangs", "cross")])))
+job = replace(job, strategies=(Hangs("hangs"), job.strategies[1]))
+sys.exit(0 if trade(job, Path(sys.argv[2]), seconds=0.5, pulse=shared_pulse()) else 3)
+'''
+
+
+@pytest.mark.slow
+def test_machine_code_that_hangs_is_ended_and_the_rest_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "bars").mkdir()
+    write(tmp_path / "bars" / "IBM.csv", 60)
+    words = [sys.executable, "-c", HANGS, str(tmp_path / "bars"), str(tmp_path / "session")]
+    assert supervised(words, tmp_path / "session", ["hangs", "cross"], 3.0) == 0
+    done = list(steps(tmp_path / "session" / "journal.sqlite"))
+    assert [s.kind for s in done].count("bar") == 60
+    off = next(s for s in done if s.kind == "disable")
+    assert (off.data["strategy"], off.row) == ("hangs", 18) and "its process was ended" in off.data["reason"]
