@@ -8,8 +8,8 @@ __all__ = ['METHODS', 'HOLDING', 'LOT_DATES', 'WASHED', 'FIFO', 'LIFO', 'HIFO', 
            'QTY_THEN', 'LEFT', 'RIGHT', 'FIRST', 'LAST', 'OLDER', 'NEWER', 'PROMISED', 'FIRST_PROMISE', 'LAST_PROMISE',
            'PLACE', 'SKIP', 'HEAD', 'TAIL', 'TOP', 'DEAREST', 'CHEAPEST', 'EARLIEST', 'LATEST', 'BY_LINKS', 'PIECE',
            'TO', 'UNITS', 'AMOUNT', 'NEW_DAY', 'GONE', 'NEXT', 'CLOSED', 'OPENED', 'SOLD', 'PROCEEDS', 'BASIS',
-           'HELD_FROM', 'RELEASED', 'LOST', 'FOREVER', 'Ledger', 'fold', 'exact', 'dates', 'shares_of', 'open_until',
-           'realized', 'lots', 'wash_sales']
+           'HELD_FROM', 'RELEASED', 'LOST', 'FOREVER', 'MOST', 'Ledger', 'fold', 'exact', 'dates', 'shares_of',
+           'open_until', 'realized', 'lots', 'wash_sales']
 
 # %% ../nbs/41_wash_sales.ipynb #imports
 from collections.abc import Iterator, Sequence
@@ -305,11 +305,14 @@ def _begin(kind: np.ndarray, book: np.ndarray, fresh: np.ndarray, link: np.ndarr
     return places
 
 # %% ../nbs/41_wash_sales.ipynb #fold-all
+MOST = 10_000_000 # Pieces of a history, or four a leg if that is more
+
 @compiled
 def _fold(lane: np.ndarray, kind: np.ndarray, short: np.ndarray, exempt: np.ndarray, day: np.ndarray, units: np.ndarray, cash: np.ndarray,
           book: np.ndarray, purchase: np.ndarray, taken: np.ndarray, fresh: np.ndarray, sheltered: np.ndarray, at: np.ndarray, named: np.ndarray,
-          sibling: np.ndarray, method: int, rank: int, first: bool, holding: int, older: bool) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    "Pieces, washes and open slices of all lanes, and -1 or the leg whose named shares are not there."
+          sibling: np.ndarray, method: int, rank: int, first: bool, holding: int, older: bool,
+          limit: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    "Pieces, washes and open slices of all lanes, and -1, the leg whose named shares are not there, or -2 less the leg that goes over `limit`."
     most = np.diff(lane).max()
     sl, pc, ws = np.empty((2 * most, 12), np.int64), np.empty((len(kind) + 16, 9), np.int64), np.empty((len(kind) // 2 + 16, 7), np.int64)
     op, link, end = np.empty((len(kind) // 8 + 16, 5), np.int64), np.empty((most + 1, 9), np.int64), np.empty((len(sheltered), 3), np.int64)
@@ -330,7 +333,7 @@ def _fold(lane: np.ndarray, kind: np.ndarray, short: np.ndarray, exempt: np.ndar
             if n + ns + at[t0 + i + 1] - at[t0 + i] > len(pc): pc = _grown(pc, n + ns + at[t0 + i + 1] - at[t0 + i])
             if k_[i] == RETURN: n = _return(sl, i, k, c_[i], rank, pc, n, link, end)
             else: n = _close(sl, i, k, q_[i], c_[i], way, method, rank, first, named, at[t0 + i], at[t0 + i + 1], sibling, t0, pc, n, link, end)
-            if n < 0: return t0 + i, pc[:0], ws[:0], op[:0]
+            if n < 0 or n > limit: return t0 + i if n < 0 else -2 - t0 - i, pc[:0], ws[:0], op[:0]
             if k_[i] == RETURN or exempt[x] or sheltered[k]: continue
             while low < places and d_[link[low, PLACE]] < d_[i] - WINDOW: low += 1
             _by_purchase(pc, begin, n)
@@ -404,8 +407,9 @@ def fold(
     exempt: Sequence[str] = (), # Symbols that section 1091 does not cover, beside digital assets
     lot_dates: str = "actual", # Which day `fifo` and `lifo` go by
     washed: str | None = None, # Which shares of a purchase leave first; the method's own rule if None
+    most: int = MOST, # Pieces at most, or four a leg if that is more
 ) -> Ledger:
-    "Lots, gains and wash sales of a history; `DataError` for a sale that names shares which are not there."
+    "Lots, gains and wash sales of a history; `DataError` for a sale of shares that are not there, and for one that cuts lots into too many."
     washed = washed or ("last" if method == "lifo" else "first")
     for word, known in ((method, METHODS), (holding, HOLDING), (lot_dates, LOT_DATES), (washed, WASHED)):
         if word not in known: raise ConfigError(f"{word!r} is not known; choose one of {', '.join(known)}.")
@@ -418,7 +422,9 @@ def fold(
                                                          list(free)), t.day[legs.at], legs.units, legs.cash, legs.book, legs.purchase,
         t.acquired[legs.at], t.side[legs.at] != TRANSFER, legs.sheltered, at, named,
         _siblings(legs) if len(named) else at, METHODS.index(method),
-        _rank(method, lot_dates), washed == "first", HOLDING.index(holding), older)
+        _rank(method, lot_dates), washed == "first", HOLDING.index(holding), older, max(most, 4 * n))
+    if wrong < NONE:
+        raise _wrong(legs, -2 - wrong, f"cuts the lots into more than {max(most, 4 * n):,} pieces; fold a shorter history, or trade in even lots")
     if wrong >= 0: raise _wrong(legs, wrong, "takes shares that are no longer there, or gives back capital of shares that are not held")
     notes = (*_unread(legs, method), *_shorts(legs, pieces))
     return Ledger(legs, method, holding, older, frozenset(t.symbols[i] for i in free), notes, pieces, washes, slices)
