@@ -2030,6 +2030,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'firebot.statements._alpaca': ('statements.html#_alpaca', 'firebot/statements.py'),
                                     'firebot.statements._as_of': ('statements.html#_as_of', 'firebot/statements.py'),
                                     'firebot.statements._banking': ('statements.html#_banking', 'firebot/statements.py'),
+                                    'firebot.statements._cancelled': ('statements.html#_cancelled', 'firebot/statements.py'),
+                                    'firebot.statements._codes': ('statements.html#_codes', 'firebot/statements.py'),
                                     'firebot.statements._column': ('statements.html#_column', 'firebot/statements.py'),
                                     'firebot.statements._convert': ('statements.html#_convert', 'firebot/statements.py'),
                                     'firebot.statements._fee_rows': ('statements.html#_fee_rows', 'firebot/statements.py'),

@@ -230,7 +230,8 @@ class Verdict:
 
 # %% ../nbs/62_books.ipynb #close-files
 TOLERANCE = 1e-9
-EXACT = {"orders.csv", "fills.csv", "signals.csv", "positions.csv", "config.yaml", "journal.sqlite"}
+EXACT = {"orders.csv", "fills.csv", "signals.csv", "positions.csv", "config.yaml", "journal.sqlite", "tax_history.csv", "realized.csv", "lots.csv",
+         "wash_sales.csv", "form_8949.csv", "schedule_d.json"}
 
 def numbers_close(a: str, b: str) -> bool:
     "Whether two texts differ in nothing but numbers, and in those by no more than the tolerance."

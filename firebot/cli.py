@@ -426,7 +426,7 @@ def _listed(target: Path, name: str) -> str:
 # %% ../nbs/90_cli.ipynb #reconcile
 @app.command("reconcile")
 def reconcile_command(
-        fills: Annotated[Path, typer.Argument(metavar="FILLS", help="CSV of fills, such as a run folder's fills.csv.", show_default=False)],
+        fills: Annotated[Path, typer.Argument(metavar="FILLS", help="CSV of fills, or a run folder.", show_default=False)],
         statement: Annotated[Path, typer.Argument(metavar="STATEMENT", help="CSV of the broker.", show_default=False)],
         broker: Annotated[str | None, typer.Option("--broker", metavar="B", help="ibkr, alpaca, schwab, fidelity or 1099-b; found out if not given.",
                                                    show_default=False)] = None,
@@ -449,6 +449,7 @@ def reconcile_command(
     if year is not None and not 1900 < year < 2200: raise ConfigError(f"--year is {year}; write a year such as 2024.")
     _logs()
     said = read_statement(statement, broker=broker, passing=passing or ())
+    if fills.is_dir(): fills /= "fills.csv"
     report = reconcile(read_csv(fills.read_bytes(), fills.name), said, fills.name, method, holding_period, older, allow_short, year=year,
                        account=account)
     typer.echo(report.json() if json else str(report))

@@ -67,7 +67,7 @@ class Trades:
     acquired: np.ndarray # int64 days: `day`, but of a transfer the day of the purchase
     order: np.ndarray # int64, index of `names`: the order, or the fill where there is no order
     named: pa.Array # Text of `lot_id`
-    names: pa.Array # Text, sorted: what `order` counts in
+    names: pa.Array # Text, each once: what `order` counts in
     symbols: tuple[str, ...]
     accounts: tuple[str, ...]
     crypto: frozenset[str] # Symbols said to be digital assets
@@ -186,9 +186,10 @@ def _times(file: str, column: str, cells: pa.Array, zone: str) -> tuple[np.ndarr
     return moments, (to_local(hours * 900_000_000_000, zone) // DAY_NS)[of]
 
 # %% ../nbs/40_lots.ipynb #text
-def _coded(cells: pa.Array) -> tuple[np.ndarray, pa.Array]: # int64 indices, names
-    "Text as indices of its sorted distinct values."
+def _coded(cells: pa.Array, ordered: bool = True) -> tuple[np.ndarray, pa.Array]: # int64 indices, names
+    "Text as indices of its distinct values, sorted or as first seen."
     coded = pc.fill_null(cells, "").dictionary_encode()
+    if not ordered: return coded.indices.to_numpy().astype(np.int64), coded.dictionary
     order = pc.sort_indices(coded.dictionary)
     rank = np.empty(len(order), np.int64)
     rank[order.to_numpy()] = np.arange(len(order))
@@ -298,7 +299,7 @@ def read_trades(
     order_id, fill_id = (c.get(k, pa.nulls(n, pa.string())) for k in ("order_id", "fill_id"))
     blank = pa.array([f"row {i + 1}" for i in range(n)]) if "order_id" not in c and "fill_id" not in c else pa.nulls(n, pa.string())
     names = [pc.if_else(pc.equal(x, ""), None, x) for x in (order_id, fill_id, blank)]
-    order, ids = _coded(pc.coalesce(*names))
+    order, ids = _coded(pc.coalesce(*names), ordered=False)
     (symbol, s), (account, a) = _coded(c["symbol"]), _coded(c.get("account", pa.nulls(n, pa.string())))
     symbols, accounts = tuple(s.to_pylist()), tuple(a.to_pylist())
     digital = _mask(pc.equal(pc.utf8_lower(c["asset_class"]), "crypto")) if "asset_class" in c else np.zeros(n, bool)
@@ -374,16 +375,17 @@ def deals(
     if np.sum(trades.quantity.astype(float) * per) >= LIMIT or np.sum(np.abs(trades.cash.astype(float))) >= LIMIT:
         raise DataError(f"{trades.file}: quantities or cash of this size cannot be added up exactly with {trades.quantity_scale} decimals and these "
                         "splits; round them.")
-    units, n = trades.quantity * per, len(trades)
-    keys = np.stack([trades.order, trades.day, trades.account, trades.symbol, trades.side, _coded(trades.named)[0]])
-    sort = np.lexsort((np.arange(n), *keys))
-    fresh = np.r_[True, (keys[:, sort[1:]] != keys[:, sort[:-1]]).any(axis=0)] | (trades.side[sort] > COVER)
-    begin = np.flatnonzero(fresh)
-    end = np.r_[begin[1:], n] - 1
-    goes = np.isin(trades.side[sort[begin]], (SELL, COVER))
-    at = np.where(goes, sort[end], sort[begin])
+    units, alone = trades.quantity * per, np.bincount(trades.order)[trades.order] == 1
+    at, of = np.flatnonzero(alone), np.flatnonzero(~alone)
+    if not len(of): return Deals(at, units, trades.cash)
+    keys = np.stack([x[of] for x in (trades.order, trades.day, trades.account, trades.symbol, trades.side, _coded(trades.named)[0])])
+    sort = np.lexsort((of, *keys))
+    begin = np.flatnonzero(np.r_[True, (keys[:, sort[1:]] != keys[:, sort[:-1]]).any(axis=0)] | (trades.side[of[sort]] > COVER))
+    first, last = of[sort[begin]], of[sort[np.r_[begin[1:], len(of)] - 1]]
+    at = np.r_[at, np.where(np.isin(trades.side[first], (SELL, COVER)), last, first)]
     time = np.argsort(at, kind="stable")
-    return Deals(at[time], np.add.reduceat(units[sort], begin)[time], np.add.reduceat(trades.cash[sort], begin)[time])
+    total = lambda x: np.r_[x[alone], np.add.reduceat(x[of[sort]], begin)][time] # noqa: E731
+    return Deals(at[time], total(units), total(trades.cash))
 
 # %% ../nbs/40_lots.ipynb #legs-walk
 OPEN, CLOSE, RETURN = range(3)

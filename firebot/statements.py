@@ -512,8 +512,11 @@ _STOCKS = {"stocks", "stk", "etfs", "funds", "fund", ""}
 _FINEST = ("execution", "trade", "order")
 
 def _ibkr(s: Sheet) -> tuple[pa.Table, pa.Table | None, Counter[str]]:
-    level, passed = np.array([w.replace("_", "") for w in s.word("level")], object), Counter[str]()
-    finest = next((w for w in _FINEST if (level == w).any()), "")
+    passed = Counter[str]()
+    def levels() -> np.ndarray: return np.array([w.replace("_", "") for w in s.word("level")], object)
+    finest = next((w for w in _FINEST if (levels() == w).any()), "")
+    if (gone := _cancelled(s, levels() == finest)).any(): passed["cancelled"], s = int((gone & (levels() == finest)).sum()), s.only(~gone)
+    level = levels()
     trade, lot, washed = (level == finest), level == "closedlot", level == "washsale"
     s.refuse(~np.isin(level, [*_FINEST, "", "closedlot", "washsale", "symbolsummary", "assetsummary"]), "level",
              "is no level of detail that is known; leave it out of the query")
@@ -524,10 +527,30 @@ def _ibkr(s: Sheet) -> tuple[pa.Table, pa.Table | None, Counter[str]]:
     quantity = t.number("quantity", must=True)
     paid, tax = t.number("fee"), t.number("tax")
     fee = np.where(paid == MISSING, MISSING, -paid + np.where(tax == MISSING, 0, -tax))
+    both = trade & np.array([{"C", "O"} <= c for c in _codes(s)], bool)
+    if both.any() and not lot.any(): passed["gains: rows that close and open in one, and no closed lots to part them"] += int(both.sum())
     trades = _part(TRADES, t.line, day=when[trade], settles=t.day("settles"), symbol=t.text("symbol"), side=pa.array(_way(t, quantity), pa.string()),
                    quantity=np.abs(quantity), price=t.number("price"), amount=_size(t.number("amount")), fee=fee, order=t.text("order"),
                    account=t.text("account"))
     return trades, _ibkr_realized(s, trade, lot, washed, when), passed
+
+def _codes(s: Sheet) -> list[set[str]]: return [set(re.split(r"[;,\s]+", c)) for c in s.text("code").to_pylist()]
+
+def _cancelled(s: Sheet, trade: np.ndarray) -> np.ndarray: # bool
+    "Trades that were cancelled, the rows that cancel them, and the lots below; of several that fit, the one whose fee is given back."
+    cancels = trade & np.array(["Ca" in c or w.endswith("(ca.)") for c, w in zip(_codes(s), s.word("side"))], bool)
+    gone = cancels.copy()
+    if not cancels.any(): return gone
+    size, fee = s.number("quantity", must=True), np.nan_to_num(s.number("fee"))
+    what = list(zip(*(s.text(f).to_pylist() for f in ("account", "symbol", "order")), s.number("price").tolist(), np.abs(size).tolist(),
+                    [w.removesuffix(" (ca.)") for w in s.word("side")]))
+    for i in np.flatnonzero(cancels).tolist():
+        fits = [j for j in np.flatnonzero(trade & ~gone).tolist() if what[j] == what[i] and (what[i][-1] or size[j] == -size[i])]
+        s.refuse((np.arange(len(s)) == i) & (not fits), "symbol", "is cancelled here, and the trade itself is not in the statement; export a period "
+                 "that holds both")
+        gone[min(fits, key=lambda j: (fee[j] + fee[i] != 0, j))] = True
+    at = np.maximum.accumulate(np.where(trade, np.arange(len(s)), -1))
+    return (at >= 0) & gone[np.maximum(at, 0)]
 
 def _way(t: Sheet, quantity: np.ndarray) -> list[str]:
     "`buy` or `sell`, by the sign of the quantity, or by a column."
@@ -538,6 +561,7 @@ def _way(t: Sheet, quantity: np.ndarray) -> list[str]:
 
 def _ibkr_realized(s: Sheet, trade: np.ndarray, lot: np.ndarray, washed: np.ndarray, when: np.ndarray) -> pa.Table | None:
     if "basis" not in s.cells: return None
+    if not lot.any() and any({"C", "O"} <= c for c in _codes(s.only(trade))): return None # one basis for two things
     at = np.maximum.accumulate(np.where(trade, np.arange(len(s)), -1)) # the sale that each row stands below
     basis, gain, quantity = s.number("basis"), s.number("gain"), s.number("quantity")
     amount, fee = s.number("amount"), s.number("fee")
@@ -548,8 +572,7 @@ def _ibkr_realized(s: Sheet, trade: np.ndarray, lot: np.ndarray, washed: np.ndar
         left = np.where(gain == MISSING, MISSING, np.abs(basis) - gain)
         opened = s.only(lot).day("opened" if "opened" in s.cells else "when")
     else:
-        code = [set(re.split(r"[;,\s]+", c)) for c in s.text("code").to_pylist()]
-        rows = trade & (basis != MISSING) & np.array([bool(c & {"C", "EP"}) and "O" not in c for c in code], bool)
+        rows = trade & (basis != MISSING) & np.array([bool(c & {"C", "Ep"}) for c in _codes(s)], bool)
         cover, opened = quantity > 0, None
         cash = np.abs(amount) + np.where(cover, -1, 1) * np.where(fee == MISSING, 0, fee)
         total, left = cash, cash
@@ -564,8 +587,7 @@ def _ibkr_realized(s: Sheet, trade: np.ndarray, lot: np.ndarray, washed: np.ndar
 
 def _held(s: Sheet) -> pa.Array:
     "The term by the codes ST and LT, where they are given."
-    codes = [set(re.split(r"[;,\s]+", c)) for c in s.text("code").to_pylist()]
-    return pa.array(["long" if "LT" in c else "short" if "ST" in c else "" for c in codes], pa.string())
+    return pa.array(["long" if "LT" in c else "short" if "ST" in c else "" for c in _codes(s)], pa.string())
 
 # %% ../nbs/43_statements.ipynb #activity
 _SECTIONS = {"header", "data", "subtotal", "total", "notes"}

@@ -8,8 +8,8 @@ __all__ = ['METHODS', 'HOLDING', 'LOT_DATES', 'WASHED', 'FIFO', 'LIFO', 'HIFO', 
            'QTY_THEN', 'LEFT', 'RIGHT', 'FIRST', 'LAST', 'OLDER', 'NEWER', 'PROMISED', 'FIRST_PROMISE', 'LAST_PROMISE',
            'PLACE', 'SKIP', 'HEAD', 'TAIL', 'TOP', 'DEAREST', 'CHEAPEST', 'EARLIEST', 'LATEST', 'BY_LINKS', 'PIECE',
            'TO', 'UNITS', 'AMOUNT', 'NEW_DAY', 'GONE', 'NEXT', 'CLOSED', 'OPENED', 'SOLD', 'PROCEEDS', 'BASIS',
-           'HELD_FROM', 'RELEASED', 'LOST', 'FOREVER', 'Ledger', 'fold', 'exact', 'dates', 'shares_of', 'open_until',
-           'realized', 'lots', 'wash_sales']
+           'HELD_FROM', 'RELEASED', 'LOST', 'FOREVER', 'MOST', 'Ledger', 'fold', 'exact', 'dates', 'shares_of',
+           'open_until', 'realized', 'lots', 'wash_sales']
 
 # %% ../nbs/41_wash_sales.ipynb #imports
 from collections.abc import Iterator, Sequence
@@ -41,9 +41,9 @@ FIRST, LAST, OLDER, NEWER, PROMISED, FIRST_PROMISE, LAST_PROMISE, PLACE, SKIP = 
 HEAD, TAIL, TOP = range(3) # Of a book
 
 @compiled
-def _grown(a: np.ndarray) -> np.ndarray:
-    "`a` with twice the rows."
-    b = np.empty((2 * len(a), a.shape[1]), np.int64)
+def _grown(a: np.ndarray, rows: int) -> np.ndarray:
+    "`a` with room for `rows`, and for twice as many as it has."
+    b = np.empty((max(rows, 2 * len(a)), a.shape[1]), np.int64)
     b[:len(a)] = a
     return b
 
@@ -135,12 +135,10 @@ def _leaves(sl: np.ndarray, k: int, method: int, rank: int, first: bool, link: n
 PIECE, TO, UNITS, AMOUNT, NEW_DAY, GONE, NEXT = range(7) # Of a wash
 
 @compiled
-def _open(sl: np.ndarray, ns: int, i: int, q: int, c: int, taken: int, fresh: bool, way: int, ws: np.ndarray,
-          link: np.ndarray) -> tuple[np.ndarray, int]:
-    "Slices of the purchase `i`; the table and how many slices it holds."
+def _open(sl: np.ndarray, ns: int, i: int, q: int, c: int, taken: int, fresh: bool, way: int, ws: np.ndarray, link: np.ndarray) -> int:
+    "Slices of the purchase `i`; how many the table holds then."
     w = link[i, FIRST_PROMISE]
     while w != NONE or q > 0:
-        if ns == len(sl): sl = _grown(sl)
         if w != NONE:
             m, extra = ws[w, UNITS], 0 if ws[w, GONE] else ws[w, AMOUNT]
             share = part(c, m, q)
@@ -151,7 +149,7 @@ def _open(sl: np.ndarray, ns: int, i: int, q: int, c: int, taken: int, fresh: bo
             q = 0
         _insert(sl, ns, NONE, link)
         ns += 1
-    return sl, ns
+    return ns
 
 # %% ../nbs/41_wash_sales.ipynb #selling
 CLOSED, OPENED, SOLD, PROCEEDS, BASIS, HELD_FROM, RELEASED, LOST, FOREVER = range(9) # Of a piece
@@ -170,24 +168,23 @@ def _take(sl: np.ndarray, s: int, m: int, i: int, q: int, c: int, way: int, pc: 
 
 @compiled
 def _close(sl: np.ndarray, i: int, k: int, q: int, c: int, way: int, method: int, rank: int, first: bool, named: np.ndarray,
-           sibling: np.ndarray, pc: np.ndarray, n: int, link: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, int]:
-    "Pieces of the closing `i`; the table and how many it holds, -1 if the shares named are not there."
-    at, want, leg = 0, 0, NONE
+           at: int, stop: int, sibling: np.ndarray, t0: int, pc: np.ndarray, n: int, link: np.ndarray, end: np.ndarray) -> int:
+    "Pieces of the closing `i`, by the entries `at` to `stop` of `named` if there are any; how many the table holds, -1 if they are not there."
+    want, leg, by_name = 0, NONE, stop > at
     while q > 0:
-        if len(named):
+        if by_name:
             if want == 0:
-                if at == len(named): return pc, -1
+                if at == stop: return -1
                 leg, want, at = named[at, 0], named[at, 1], at + 1
-            while leg != NONE and link[leg, FIRST] == NONE: leg = sibling[leg]
+            while leg != NONE and link[leg, FIRST] == NONE: leg = sibling[t0 + leg]
             s = NONE if leg == NONE or leg >= i else link[leg, FIRST] if first else link[leg, LAST]
         else: s = _leaves(sl, k, method, rank, first, link, end)
-        if s == NONE: return pc, -1
-        m = min(q, sl[s, QTY], want) if len(named) else min(q, sl[s, QTY])
+        if s == NONE: return -1
+        m = min(q, sl[s, QTY], want) if by_name else min(q, sl[s, QTY])
         want -= m
-        if n == len(pc): pc = _grown(pc)
         c, q, n = c - _take(sl, s, m, i, q, c, way, pc, n), q - m, n + 1
         if sl[s, QTY] == 0: _drop(sl, s, k, link, end)
-    return pc, n
+    return n
 
 # %% ../nbs/41_wash_sales.ipynb #replacing
 @compiled
@@ -225,8 +222,8 @@ def _promise(ws: np.ndarray, w: int, a: int, link: np.ndarray) -> None:
 @compiled
 def _replace(sl: np.ndarray, ns: int, i: int, p: int, low: int, places: int, way: int, day: np.ndarray, units: np.ndarray, purchase: np.ndarray,
              taken: np.ndarray, book: np.ndarray, sheltered: np.ndarray, holding: int, older: bool, rank: int, pc: np.ndarray,
-             ws: np.ndarray, nw: int, link: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, int, np.ndarray, int]:
-    "Find the replacements of the piece `p`, sold at a loss by the closing `i`."
+             ws: np.ndarray, nw: int, link: np.ndarray, end: np.ndarray) -> tuple[int, int]:
+    "Find the replacements of the piece `p`, sold at a loss by the closing `i`; how many slices and washes the tables hold then."
     loss, left, leg, j = pc[p, BASIS] - pc[p, PROCEEDS], pc[p, SOLD], pc[p, OPENED], _find(link, low)
     while left > 0 and j < places:
         a = link[j, PLACE]
@@ -240,12 +237,10 @@ def _replace(sl: np.ndarray, ns: int, i: int, p: int, low: int, places: int, way
         if m > 0:
             amount, gone = part(loss, m, left), 1 if sheltered[book[a]] else 0
             when = _new_day(holding, taken[a], day[i], pc[p, HELD_FROM])
-            if nw == len(ws): ws = _grown(ws)
             ws[nw, PIECE], ws[nw, TO], ws[nw, UNITS], ws[nw, AMOUNT] = p, a, m, amount
             ws[nw, NEW_DAY], ws[nw, GONE], ws[nw, NEXT] = when, gone, NONE
             if a > i: _promise(ws, nw, a, link)
             else:
-                if ns == len(sl): sl = _grown(sl)
                 _wash(sl, ns, u, a, m, amount, gone, when, way, link)
                 if rank != BY_LINKS: end[book[a], TOP] = _meld(sl, end[book[a], TOP], ns, rank)
                 if sl[u, QTY] == 0: _drop(sl, u, book[a], link, end)
@@ -256,18 +251,18 @@ def _replace(sl: np.ndarray, ns: int, i: int, p: int, low: int, places: int, way
             loss, left = loss - amount, left - m
         if m == free: link[j, SKIP] = j + 1
         j = _find(link, j + 1)
-    return sl, ns, ws, nw
+    return ns, nw
 
 # %% ../nbs/41_wash_sales.ipynb #returning
 @compiled
-def _return(sl: np.ndarray, i: int, k: int, c: int, rank: int, pc: np.ndarray, n: int, link: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, int]:
-    "Share `c` out over all slices of book `k`; -1 if none is held."
+def _return(sl: np.ndarray, i: int, k: int, c: int, rank: int, pc: np.ndarray, n: int, link: np.ndarray, end: np.ndarray) -> int:
+    "Share `c` out over all slices of book `k`; how many pieces there are then, -1 if none is held."
     held, a = 0, end[k, HEAD]
     while a != NONE:
         s = link[a, FIRST]
         while s != NONE: held, s = held + sl[s, QTY], sl[s, AFTER]
         a = link[a, NEWER]
-    if held == 0: return pc, -1
+    if held == 0: return -1
     end[k, TOP], a = NONE, end[k, HEAD]
     while a != NONE:
         s = link[a, FIRST]
@@ -276,7 +271,6 @@ def _return(sl: np.ndarray, i: int, k: int, c: int, rank: int, pc: np.ndarray, n
             c, held, back = c - share, held - sl[s, QTY], min(share, max(sl[s, COST], 0))
             sl[s, COST] -= back
             if share > back:
-                if n == len(pc): pc = _grown(pc)
                 for column in range(9): pc[n, column] = 0
                 pc[n, CLOSED], pc[n, OPENED], pc[n, PROCEEDS], pc[n, HELD_FROM] = i, a, share - back, sl[s, DAY]
                 n += 1
@@ -285,7 +279,7 @@ def _return(sl: np.ndarray, i: int, k: int, c: int, rank: int, pc: np.ndarray, n
                 end[k, TOP] = _meld(sl, end[k, TOP], s, rank)
             s = sl[s, AFTER]
         a = link[a, NEWER]
-    return pc, n
+    return n
 
 # %% ../nbs/41_wash_sales.ipynb #fold-lane
 @compiled
@@ -311,14 +305,17 @@ def _begin(kind: np.ndarray, book: np.ndarray, fresh: np.ndarray, link: np.ndarr
     return places
 
 # %% ../nbs/41_wash_sales.ipynb #fold-all
+MOST = 10_000_000 # Pieces of a history, or four a leg if that is more
+
 @compiled
 def _fold(lane: np.ndarray, kind: np.ndarray, short: np.ndarray, exempt: np.ndarray, day: np.ndarray, units: np.ndarray, cash: np.ndarray,
           book: np.ndarray, purchase: np.ndarray, taken: np.ndarray, fresh: np.ndarray, sheltered: np.ndarray, at: np.ndarray, named: np.ndarray,
-          sibling: np.ndarray, method: int, rank: int, first: bool, holding: int, older: bool) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    "Pieces, washes and open slices of all lanes, and -1 or the leg whose named shares are not there."
-    sl, pc, ws = np.empty((256, 12), np.int64), np.empty((len(kind) + 16, 9), np.int64), np.empty((len(kind) // 4 + 16, 7), np.int64)
-    op, link, end = np.empty((len(kind) // 8 + 16, 5), np.int64), np.empty((np.diff(lane).max() + 1, 9),
-        np.int64), np.empty((len(sheltered), 3), np.int64)
+          sibling: np.ndarray, method: int, rank: int, first: bool, holding: int, older: bool,
+          limit: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    "Pieces, washes and open slices of all lanes, and -1, the leg whose named shares are not there, or -2 less the leg that goes over `limit`."
+    most = np.diff(lane).max()
+    sl, pc, ws = np.empty((2 * most, 12), np.int64), np.empty((len(kind) + 16, 9), np.int64), np.empty((len(kind) // 2 + 16, 7), np.int64)
+    op, link, end = np.empty((len(kind) // 8 + 16, 5), np.int64), np.empty((most + 1, 9), np.int64), np.empty((len(sheltered), 3), np.int64)
     n, nw, no = 0, 0, 0
     for x in range(len(lane) - 1):
         t0, t1 = lane[x], lane[x + 1]
@@ -327,31 +324,31 @@ def _fold(lane: np.ndarray, kind: np.ndarray, short: np.ndarray, exempt: np.ndar
         for i in range(t1 - t0):
             k = b_[i]
             if k_[i] == OPEN:
-                before = ns
-                sl, ns = _open(sl, ns, i, q_[i], c_[i], a_[i], f_[i], way, ws, link)
+                before, ns = ns, _open(sl, ns, i, q_[i], c_[i], a_[i], f_[i], way, ws, link)
                 _queue(i, k, a_, link, end)
                 if rank != BY_LINKS:
                     for s in range(before, ns): end[k, TOP] = _meld(sl, end[k, TOP], s, rank)
                 continue
             begin = n
-            if k_[i] == RETURN: pc, n = _return(sl, i, k, c_[i], rank, pc, n, link, end)
-            else: pc, n = _close(sl, i, k, q_[i], c_[i], way, method, rank, first, named[at[t0 + i]:at[t0 + i + 1]], sibling[t0:t1],
-                                pc, n, link, end)
-            if n < 0: return t0 + i, pc[:0], ws[:0], op[:0]
+            if n + ns + at[t0 + i + 1] - at[t0 + i] > len(pc): pc = _grown(pc, n + ns + at[t0 + i + 1] - at[t0 + i])
+            if k_[i] == RETURN: n = _return(sl, i, k, c_[i], rank, pc, n, link, end)
+            else: n = _close(sl, i, k, q_[i], c_[i], way, method, rank, first, named, at[t0 + i], at[t0 + i + 1], sibling, t0, pc, n, link, end)
+            if n < 0 or n > limit: return t0 + i if n < 0 else -2 - t0 - i, pc[:0], ws[:0], op[:0]
             if k_[i] == RETURN or exempt[x] or sheltered[k]: continue
             while low < places and d_[link[low, PLACE]] < d_[i] - WINDOW: low += 1
             _by_purchase(pc, begin, n)
+            bound = places + n - n0
+            if w0 + bound > len(ws): ws = _grown(ws, w0 + bound)
+            if t1 - t0 + bound > len(sl): sl = _grown(sl, t1 - t0 + bound)
             for p in range(begin, n):
                 if pc[p, BASIS] > pc[p, PROCEEDS]:
-                    sl, ns, ws, nw = _replace(sl, ns, i, p, low, places, way, d_, q_, p_, a_, b_, sheltered, holding, older, rank, pc, ws,
-                                              nw, link, end)
+                    ns, nw = _replace(sl, ns, i, p, low, places, way, d_, q_, p_, a_, b_, sheltered, holding, older, rank, pc, ws, nw, link, end)
         for i in range(t1 - t0):
             s = link[i, FIRST]
             while s != NONE:
-                if no == len(op): op = _grown(op)
-                op[no, LEG], op[no, QTY], op[no, COST], op[no, DAY], op[no, 4], s = t0 + i, sl[s, QTY], sl[s, COST], sl[s, DAY], sl[s,
-                    DEFERRED], sl[s, AFTER]
-                no += 1
+                if no == len(op): op = _grown(op, no)
+                op[no, LEG], op[no, QTY], op[no, COST], op[no, DAY], op[no, 4] = t0 + i, sl[s, QTY], sl[s, COST], sl[s, DAY], sl[s, DEFERRED]
+                s, no = sl[s, AFTER], no + 1
         for p in range(n0, n): pc[p, CLOSED], pc[p, OPENED] = pc[p, CLOSED] + t0, pc[p, OPENED] + t0
         for w in range(w0, nw): ws[w, TO] += t0
     return NONE, pc[:n], ws[:nw], op[:no]
@@ -410,8 +407,9 @@ def fold(
     exempt: Sequence[str] = (), # Symbols that section 1091 does not cover, beside digital assets
     lot_dates: str = "actual", # Which day `fifo` and `lifo` go by
     washed: str | None = None, # Which shares of a purchase leave first; the method's own rule if None
+    most: int = MOST, # Pieces at most, or four a leg if that is more
 ) -> Ledger:
-    "Lots, gains and wash sales of a history; `DataError` for a sale that names shares which are not there."
+    "Lots, gains and wash sales of a history; `DataError` for a sale of shares that are not there, and for one that cuts lots into too many."
     washed = washed or ("last" if method == "lifo" else "first")
     for word, known in ((method, METHODS), (holding, HOLDING), (lot_dates, LOT_DATES), (washed, WASHED)):
         if word not in known: raise ConfigError(f"{word!r} is not known; choose one of {', '.join(known)}.")
@@ -422,8 +420,11 @@ def fold(
     wrong, pieces, washes, slices = _fold(
         legs.lane, legs.kind, legs.short[lanes], np.isin(legs.lane_group,
                                                          list(free)), t.day[legs.at], legs.units, legs.cash, legs.book, legs.purchase,
-        t.acquired[legs.at], t.side[legs.at] != TRANSFER, legs.sheltered, at, named, _siblings(legs), METHODS.index(method),
-        _rank(method, lot_dates), washed == "first", HOLDING.index(holding), older)
+        t.acquired[legs.at], t.side[legs.at] != TRANSFER, legs.sheltered, at, named,
+        _siblings(legs) if len(named) else at, METHODS.index(method),
+        _rank(method, lot_dates), washed == "first", HOLDING.index(holding), older, max(most, 4 * n))
+    if wrong < NONE:
+        raise _wrong(legs, -2 - wrong, f"cuts the lots into more than {max(most, 4 * n):,} pieces; fold a shorter history, or trade in even lots")
     if wrong >= 0: raise _wrong(legs, wrong, "takes shares that are no longer there, or gives back capital of shares that are not held")
     notes = (*_unread(legs, method), *_shorts(legs, pieces))
     return Ledger(legs, method, holding, older, frozenset(t.symbols[i] for i in free), notes, pieces, washes, slices)
