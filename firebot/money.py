@@ -8,6 +8,7 @@ __all__ = ['LIMIT', 'MISSING', 'U32', 'U64_1', 'U64_0', 'OVERFLOW', 'to_int', 'f
 
 # %% ../nbs/03_money.ipynb #imports
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -53,9 +54,11 @@ def snap(
     "Float prices as scaled integers on the tick grid."
     step = 1 if tick is None else to_int(tick, scale, "tick")
     top, there = np.nanmax(np.abs(x), initial=0.0), ~np.isnan(x)
-    fine = next((k for k in range(scale + 6, scale - 1, -1) if top * 10.0**k < 2**53), None)
-    if fine is None: raise MoneyError(f"price {top} cannot be held exactly at {scale} decimals; use a coarser tick.")
-    unit = step * 10**(fine - scale) # one tick; the decimal that was meant is whole on the finer grid
+    if top * 10.0**scale >= 2**53: raise MoneyError(f"price {top} cannot be held exactly at {scale} decimals; use a coarser tick.")
+    fine: Any = scale + 6 # decimals of a finer grid, on which the decimal that was meant is whole
+    if top * 10.0**fine >= 2**53: # each value has its own, whatever stands beside it
+        fine = fine - np.sum([np.abs(x) * 10.0**k >= 2**53 for k in range(scale + 1, scale + 7)], axis=0)
+    unit = step * 10**(fine - scale) # one tick
     whole, rest = np.divmod(np.rint(np.where(there, x, 0.0) * 10.0**fine).astype(np.int64), unit)
     whole += (2 * rest > unit) | ((2 * rest == unit) & (whole % 2 == 1))
     return np.where(there, whole * step, MISSING)
