@@ -1535,6 +1535,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'firebot.parallel._collect': ('parallel.html#_collect', 'firebot/parallel.py'),
                                   'firebot.parallel._do': ('parallel.html#_do', 'firebot/parallel.py'),
                                   'firebot.parallel._fail': ('parallel.html#_fail', 'firebot/parallel.py'),
+                                  'firebot.parallel._heard': ('parallel.html#_heard', 'firebot/parallel.py'),
                                   'firebot.parallel._load': ('parallel.html#_load', 'firebot/parallel.py'),
                                   'firebot.parallel._read_only': ('parallel.html#_read_only', 'firebot/parallel.py'),
                                   'firebot.parallel._save': ('parallel.html#_save', 'firebot/parallel.py'),
