@@ -1306,6 +1306,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'firebot.money': { 'firebot.money._div128': ('money.html#_div128', 'firebot/money.py'),
                                'firebot.money._mul128': ('money.html#_mul128', 'firebot/money.py'),
                                'firebot.money._quotient': ('money.html#_quotient', 'firebot/money.py'),
+                               'firebot.money._snap': ('money.html#_snap', 'firebot/money.py'),
                                'firebot.money.decimals': ('money.html#decimals', 'firebot/money.py'),
                                'firebot.money.from_int': ('money.html#from_int', 'firebot/money.py'),
                                'firebot.money.muldiv': ('money.html#muldiv', 'firebot/money.py'),
