@@ -8,7 +8,7 @@ __all__ = ['advance']
 # %% ../nbs/33_kernel.ipynb #imports
 import numpy as np
 
-from .compiled import compiled
+from .compiled import compiled, inner
 from .fills import ONE, Fees, Rules, affordable, commission, cost, fill_price, quoted, tier_rate
 from .money import LIMIT, MISSING, OVERFLOW, muldiv, muldiv_floor
 from firebot.orders import (
@@ -215,7 +215,7 @@ from firebot.risk import (
 )
 
 # %% ../nbs/33_kernel.ipynb #claims
-@compiled
+@inner
 def _claim(state: State, spec: Spec, o: np.ndarray, sign: int) -> None:
     "Enter the claims of order `o`, or (`sign` -1) take them back."
     k, s = o[O_STRATEGY], o[O_SYMBOL]
@@ -227,7 +227,7 @@ def _claim(state: State, spec: Spec, o: np.ndarray, sign: int) -> None:
     if o[O_TYPE] != MARKET or o[O_TIF] != GTC: state.counters[FANCY] += sign
     if o[O_GROUP] < 0: state.counters[EXITS] += sign
 
-@compiled
+@inner
 def _end(state: State, spec: Spec, o: np.ndarray, kind: int, why: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "End a resting order, its claims with it; without a `kind` of event if that is -1."
     k, s = o[O_STRATEGY], o[O_SYMBOL]
@@ -237,7 +237,7 @@ def _end(state: State, spec: Spec, o: np.ndarray, kind: int, why: int, time: int
     state.counters[DEAD] += 1
     return n
 
-@compiled
+@inner
 def _compact(state: State) -> None:
     "Close the gaps that ended orders left in the table."
     c, kept = state.counters, 0
@@ -248,12 +248,12 @@ def _compact(state: State) -> None:
     c[RESTING], c[DEAD] = kept, 0
 
 # %% ../nbs/33_kernel.ipynb #available
-@compiled
+@inner
 def _available(state: State, a: int) -> int:
     "Cash that nothing else needs."
     return state.money[a, CASH] - state.money[a, RESERVED] - state.money[a, PLEDGED]
 
-@compiled
+@inner
 def _pledge(state: State, spec: Spec, a: int, s: int, price: int) -> bool:
     "Set aside what the short position of account `a` is worth at `price`, twice; False when it does not fit."
     value = muldiv(state.pool[a, s, SHORTED], price, spec.thing[s, DIVISOR]) if state.pool[a, s, SHORTED] else 0
@@ -263,7 +263,7 @@ def _pledge(state: State, spec: Spec, a: int, s: int, price: int) -> bool:
     return abs(state.money[a, PLEDGED]) < LIMIT
 
 # %% ../nbs/33_kernel.ipynb #mark
-@compiled
+@inner
 def _mark(state: State, spec: Spec) -> bool:
     "Recompute the equity of every account; False when it does not fit."
     for a in range(len(state.money)):
@@ -279,7 +279,7 @@ def _mark(state: State, spec: Spec) -> bool:
     return True
 
 # %% ../nbs/33_kernel.ipynb #wake
-@compiled
+@inner
 def _wake(o: np.ndarray) -> None:
     "Set the prices that wake order `o`."
     o[O_BELOW], o[O_ABOVE] = -1, ALWAYS
@@ -295,10 +295,10 @@ def _wake(o: np.ndarray) -> None:
         else: o[O_ABOVE] = o[O_BEST] + 1
 
 # %% ../nbs/33_kernel.ipynb #terms
-@compiled
+@inner
 def _off(price: int, tick: int) -> bool: return price <= 0 or price >= LIMIT or (tick > 0 and price % tick != 0)
 
-@compiled
+@inner
 def _wrong(o: np.ndarray, last: int, tick: int, now: int) -> int:
     "What is wrong with the terms of order `o`; NONE if nothing is."
     kind, side, tif = o[O_TYPE], o[O_SIDE], o[O_TIF]
@@ -320,7 +320,7 @@ def _wrong(o: np.ndarray, last: int, tick: int, now: int) -> int:
     return NONE
 
 # %% ../nbs/33_kernel.ipynb #limited
-@compiled
+@inner
 def _distance(rules: Rules, o: np.ndarray, price: int) -> int:
     "From the price of an entry to the nearest stop that its bracket brings; 0: none."
     out = 0
@@ -332,7 +332,7 @@ def _distance(rules: Rules, o: np.ndarray, price: int) -> int:
             if rate and (out == 0 or muldiv(price, rate, ONE) < out): out = max(muldiv(price, rate, ONE), 1)
     return out
 
-@compiled
+@inner
 def _limited(state: State, spec: Spec, rules: Rules, o: np.ndarray, money: int, price: int) -> int:
     "What the limits on risk leave of the `money` that order `o` opens with at `price`."
     limits, k, s, side = spec.limits, o[O_STRATEGY], o[O_SYMBOL], o[O_SIDE]
@@ -358,7 +358,7 @@ def _limited(state: State, spec: Spec, rules: Rules, o: np.ndarray, money: int, 
     said[W_CODE], said[W_VALUE], said[W_MOST], said[W_ASKED], said[W_ALLOWED] = code, at, most, money, allowed
     return allowed
 
-@compiled
+@inner
 def _tell_limit(state: State, spec: Spec, o: np.ndarray, events: np.ndarray, n: int) -> int:
     "Put on record what a limit did to order `o`, if one did."
     c, said = state.counters, state.watch[len(state.watch) - 1]
@@ -367,7 +367,7 @@ def _tell_limit(state: State, spec: Spec, o: np.ndarray, events: np.ndarray, n: 
                 said[W_ASKED], 0, said[W_VALUE], said[W_MOST], RISK + said[W_CODE], said[W_ALLOWED])
 
 # %% ../nbs/33_kernel.ipynb #check
-@compiled
+@inner
 def _expected(state: State, spec: Spec, rules: Rules, o: np.ndarray) -> int:
     "The price that order `o` is expected to fill at."
     s = o[O_SYMBOL]
@@ -375,7 +375,7 @@ def _expected(state: State, spec: Spec, rules: Rules, o: np.ndarray) -> int:
     base = state.market[s, LAST] if o[O_TYPE] == MARKET else o[O_STOP]
     return fill_price(base, o[O_SIDE], rules.slippage + rules.half_spread, spec.thing[s, TICK])
 
-@compiled
+@inner
 def _check(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: bool) -> tuple[int, int]:
     "Whether order `o` can be, and its claims: a reason against it (-1: does not fit) and a note."
     k, s, side, kind = o[O_STRATEGY], o[O_SYMBOL], o[O_SIDE], o[O_TYPE]
@@ -430,7 +430,7 @@ def _check(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: bool
     return NONE, note
 
 # %% ../nbs/33_kernel.ipynb #submit
-@compiled
+@inner
 def _blank(state: State, k: int, s: int, side: int) -> np.ndarray:
     "A market order in the first free row, which is not in the table yet."
     o = state.orders[state.counters[RESTING]]
@@ -438,7 +438,7 @@ def _blank(state: State, k: int, s: int, side: int) -> np.ndarray:
     o[O_STRATEGY], o[O_SYMBOL], o[O_SIDE], o[O_DAY], o[O_BORN] = k, s, side, -1, -1
     return o
 
-@compiled
+@inner
 def _submit(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: bool, events: np.ndarray, n: int) -> int:
     "Accept or reject the order in the first free row; the number of event rows, -1 on overflow."
     c, k, s = state.counters, o[O_STRATEGY], o[O_SYMBOL]
@@ -460,7 +460,7 @@ def _submit(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: boo
     return n
 
 # %% ../nbs/33_kernel.ipynb #size
-@compiled
+@inner
 def _open(state: State, spec: Spec, rules: Rules, k: int, s: int, side: int, parent: int, events: np.ndarray, n: int) -> int:
     "Submit the order by which strategy `k` opens a position in `s`, sized by its rule, with the bracket of the configuration."
     a, o = spec.seat[k, ACCOUNT], _blank(state, k, s, side)
@@ -475,7 +475,7 @@ def _open(state: State, spec: Spec, rules: Rules, k: int, s: int, side: int, par
     return _submit(state, spec, rules, o, not units, events, n)
 
 # %% ../nbs/33_kernel.ipynb #children
-@compiled
+@inner
 def _exit(state: State, spec: Spec, parent: np.ndarray, kind: int, quantity: int, price: int, amount: int, rate: int, best: int, time: int, row: int,
           born: int, view: int, events: np.ndarray, n: int) -> int:
     "Let one exit of a bracket rest."
@@ -492,7 +492,7 @@ def _exit(state: State, spec: Spec, parent: np.ndarray, kind: int, quantity: int
     n = emit(events, n, E_ORDER, time, row, spec.seat[k, ACCOUNT], k, s, o[O_ID], 0, o[O_SIDE], quantity, 0, 0, 0, NONE, 0)
     return emit_terms(events, n, o)
 
-@compiled
+@inner
 def _children(state: State, spec: Spec, rules: Rules, o: np.ndarray, quantity: int, price: int, time: int, row: int, inside: int, events: np.ndarray,
               n: int) -> int:
     "The exits of entry `o`, of which `quantity` more has filled at `price`; `inside` is 1 where that was within a bar's range."
@@ -519,7 +519,7 @@ def _children(state: State, spec: Spec, rules: Rules, o: np.ndarray, quantity: i
     return n
 
 # %% ../nbs/33_kernel.ipynb #after
-@compiled
+@inner
 def _after(state: State, spec: Spec, rules: Rules, o: np.ndarray, filled: int, opened: int, price: int, whole: bool, time: int, row: int,
            inside: int, events: np.ndarray, n: int) -> int:
     "What follows when order `o` has filled `filled`, of which `opened` opens; `whole` where nothing of it is left."
@@ -546,7 +546,7 @@ def _after(state: State, spec: Spec, rules: Rules, o: np.ndarray, filled: int, o
     return n
 
 # %% ../nbs/33_kernel.ipynb #trade
-@compiled
+@inner
 def _trade(state: State, spec: Spec, rules: Rules, fees: Fees, o: np.ndarray, quantity: int, price: int, opens: int, time: int, row: int,
            events: np.ndarray, n: int) -> int:
     "Exchange `quantity` for cash."
@@ -581,7 +581,7 @@ def _trade(state: State, spec: Spec, rules: Rules, fees: Fees, o: np.ndarray, qu
     return n
 
 # %% ../nbs/33_kernel.ipynb #fees-of
-@compiled
+@inner
 def _fees(state: State, rules: Rules, a: int, amount: int, maker: bool) -> Fees:
     "The fees of a fill: by tier, or as a maker's."
     f = rules.fees
@@ -591,7 +591,7 @@ def _fees(state: State, rules: Rules, a: int, amount: int, maker: bool) -> Fees:
     return Fees(f.fixed, f.per_share, f.minimum, f.maximum, rate)
 
 # %% ../nbs/33_kernel.ipynb #fill
-@compiled
+@inner
 def _fill(state: State, spec: Spec, rules: Rules, o: np.ndarray, base: int, slippage: int, room: int, maker: bool, inside: int, time: int, row: int,
           events: np.ndarray, n: int) -> int:
     "Execute order `o` at the market price `base`, at most `room` of it."
@@ -618,7 +618,7 @@ def _fill(state: State, spec: Spec, rules: Rules, o: np.ndarray, base: int, slip
             amount = muldiv(closes, price, divisor)
             fee = commission(closes, amount, unit, fees)
             if amount == OVERFLOW or fee == OVERFLOW: return -1
-            if _available(state, a) + amount < fee: why = NO_CASH
+            if _available(state, a) + amount < fee: closes, why = 0, NO_CASH
         if why == NONE:
             n = _trade(state, spec, rules, fees, o, closes, price, 0, time, row, events, n)
             if n < 0: return -1
@@ -658,14 +658,14 @@ def _fill(state: State, spec: Spec, rules: Rules, o: np.ndarray, base: int, slip
     return n
 
 # %% ../nbs/33_kernel.ipynb #split-orders
-@compiled
+@inner
 def _restated(price: int, up: int, down: int, tick: int) -> int:
     "`price` per new share, on the nearest tick."
     if price == 0: return 0
     step = tick if tick else 1
     return max(muldiv(price, down, up * step), 1) * step
 
-@compiled
+@inner
 def _split_orders(state: State, spec: Spec, s: int, up: int, down: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "Restate the resting orders of symbol `s`."
     c, lot, tick = state.counters, spec.thing[s, LOT], spec.thing[s, TICK]
@@ -690,7 +690,7 @@ def _split_orders(state: State, spec: Spec, s: int, up: int, down: int, time: in
     return n
 
 # %% ../nbs/33_kernel.ipynb #split
-@compiled
+@inner
 def _split(state: State, spec: Spec, s: int, up: int, down: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "New for old shares, `up` for `down`."
     lot, c = spec.thing[s, LOT], state.counters
@@ -725,7 +725,7 @@ def _split(state: State, spec: Spec, s: int, up: int, down: int, time: int, row:
     return n
 
 # %% ../nbs/33_kernel.ipynb #dividend
-@compiled
+@inner
 def _dividend(state: State, spec: Spec, s: int, amount: int, per_cash: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "Cash for the shares held; `per_cash` brings 1e-8 of the currency times a whole share to cash."
     for k in range(len(spec.seat)):
@@ -740,7 +740,7 @@ def _dividend(state: State, spec: Spec, s: int, amount: int, per_cash: int, time
     return n
 
 # %% ../nbs/33_kernel.ipynb #borrow
-@compiled
+@inner
 def _borrow(state: State, spec: Spec, rate: int, days: int, time: int, row: int, events: np.ndarray, n: int) -> int:
     "Pay for the shares borrowed over the last `days` days."
     K, S = len(spec.seat), len(state.market)
@@ -756,7 +756,7 @@ def _borrow(state: State, spec: Spec, rate: int, days: int, time: int, row: int,
             n = emit(events, n, E_BORROW, time, row, a, k, s, 0, 0, 0, state.place[k, s, HELD], rate, -fee, 0, NONE, days)
     return n
 
-@compiled
+@inner
 def _month(time: int) -> int:
     "The calendar month of `time` (UTC), counted without gaps (days to civil date as Howard Hinnant does it)."
     z = time // 86_400_000_000_000 + 719_468
@@ -767,7 +767,7 @@ def _month(time: int) -> int:
     return (yoe + era * 400) * 12 + mp
 
 # %% ../nbs/33_kernel.ipynb #withdraw
-@compiled
+@inner
 def _withdraw(state: State, spec: Spec, k: int, s: int, closing: bool, events: np.ndarray, n: int) -> int:
     "Cancel the resting orders of strategy `k` in `s` that close, or those that open."
     c = state.counters
@@ -777,7 +777,7 @@ def _withdraw(state: State, spec: Spec, k: int, s: int, closing: bool, events: n
             n = _end(state, spec, o, E_CANCEL, WITHDRAWN, c[NOW], c[ROW] - 1, events, n)
     return n
 
-@compiled
+@inner
 def _turn(state: State, k: int, s: int, then: int) -> int:
     "Have the last resting order that closes open the other side afterwards (`then` 0: not any more); the outcome."
     outcome = ALREADY
@@ -791,7 +791,7 @@ def _turn(state: State, k: int, s: int, then: int) -> int:
     return outcome
 
 # %% ../nbs/33_kernel.ipynb #on-signal
-@compiled
+@inner
 def _signal(state: State, spec: Spec, rules: Rules, k: int, s: int, direction: int, confidence: int, events: np.ndarray, n: int) -> int:
     "Accept a signal; the number of event rows, -1 on overflow."
     c, held, closing = state.counters, state.place[k, s, HELD], state.place[k, s, CLOSING]
@@ -818,7 +818,7 @@ def _signal(state: State, spec: Spec, rules: Rules, k: int, s: int, direction: i
     return n
 
 # %% ../nbs/33_kernel.ipynb #place
-@compiled
+@inner
 def _place(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.ndarray, n: int) -> int:
     "Submit the order that intent `it` describes."
     c = state.counters
@@ -835,7 +835,7 @@ def _place(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.nd
     if o[O_B_STOP] or o[O_B_TARGET] or o[O_B_TRAIL]: o[O_BRACKET] = BY_PRICE
     return _submit(state, spec, rules, o, it[I_NOTIONAL] != 0, events, n)
 
-@compiled
+@inner
 def _request(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.ndarray, n: int) -> int:
     "Cancel or change the order that intent `it` names."
     c, k, why = state.counters, it[I_STRATEGY], UNKNOWN
@@ -870,7 +870,7 @@ def _request(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.
     return emit(events, n, E_REJECT, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, max(it[I_SYMBOL], 0), it[I_ORDER], 0, 0, 0, 0, 0, 0, why, 0)
 
 # %% ../nbs/33_kernel.ipynb #finalize
-@compiled
+@inner
 def _finalize(state: State, spec: Spec, rules: Rules, k: int, s: int, stamp: int, events: np.ndarray, n: int) -> int:
     "Fill what rests, or close the position; the number of event rows."
     c, met, i = state.counters, False, 0
@@ -898,7 +898,7 @@ def _finalize(state: State, spec: Spec, rules: Rules, k: int, s: int, stamp: int
     return n
 
 # %% ../nbs/33_kernel.ipynb #at-open
-@compiled
+@inner
 def _at_open(window: Window, rules: Rules, o: np.ndarray, w: int) -> tuple[int, int, int]:
     "What order `o` meets when bar `w` opens: price, slippage, and when."
     s, start = o[O_SYMBOL], window.start[w]
@@ -908,7 +908,7 @@ def _at_open(window: Window, rules: Rules, o: np.ndarray, w: int) -> tuple[int, 
         if j >= 0: return window.quote_ask[j] if o[O_SIDE] > 0 else window.quote_bid[j], rules.slippage, when
     return window.open[w, s], rules.slippage + rules.half_spread, start
 
-@compiled
+@inner
 def _execute(state: State, spec: Spec, rules: Rules, window: Window, o: np.ndarray, w: int, t: int, base: int, slippage: int, maker: bool,
              inside: int, time: int, events: np.ndarray, n: int) -> int:
     "Fill order `o` as far as the bar's volume allows."
@@ -923,7 +923,7 @@ def _execute(state: State, spec: Spec, rules: Rules, window: Window, o: np.ndarr
     return n
 
 # %% ../nbs/33_kernel.ipynb #over
-@compiled
+@inner
 def _over(o: np.ndarray, window: Window, w: int) -> int:
     "Why the time of order `o` is over when bar `w` begins; NONE if it is not."
     if o[O_TIF] == GTD and window.start[w] >= o[O_UNTIL]: return DATE_OVER
@@ -932,7 +932,7 @@ def _over(o: np.ndarray, window: Window, w: int) -> int:
         elif window.day[w] > o[O_DAY]: return DAY_OVER
     return NONE
 
-@compiled
+@inner
 def _reached(state: State, spec: Spec, o: np.ndarray, time: int, row: int, events: np.ndarray, n: int) -> int:
     "A stop-limit order is a limit order from now on."
     k = o[O_STRATEGY]
@@ -942,7 +942,7 @@ def _reached(state: State, spec: Spec, o: np.ndarray, time: int, row: int, event
                 0, 0, REACHED, 0)
 
 # %% ../nbs/33_kernel.ipynb #open-pass
-@compiled
+@inner
 def _meet_open(state: State, spec: Spec, rules: Rules, window: Window, w: int, t: int, events: np.ndarray, n: int) -> int:
     "Everything that the open reaches, in the order of acceptance."
     c, start, i = state.counters, window.start[w], 0
@@ -970,7 +970,7 @@ def _meet_open(state: State, spec: Spec, rules: Rules, window: Window, w: int, t
     return n
 
 # %% ../nbs/33_kernel.ipynb #range-pass
-@compiled
+@inner
 def _meet_range(state: State, spec: Spec, rules: Rules, window: Window, w: int, t: int, stops: bool, late: bool, events: np.ndarray, n: int) -> int:
     "Stops or limits that the range reaches; `late`: those that came to life inside it."
     c, start, end, i = state.counters, window.start[w], window.end[w], 0
@@ -999,7 +999,7 @@ def _meet_range(state: State, spec: Spec, rules: Rules, window: Window, w: int, 
     return n
 
 # %% ../nbs/33_kernel.ipynb #bar
-@compiled
+@inner
 def _bar(state: State, spec: Spec, rules: Rules, window: Window, w: int, t: int, events: np.ndarray, n: int) -> int:
     "Everything that rests meets bar `w`."
     c, start, end = state.counters, window.start[w], window.end[w]
@@ -1030,7 +1030,7 @@ def _bar(state: State, spec: Spec, rules: Rules, window: Window, w: int, t: int,
     return n
 
 # %% ../nbs/33_kernel.ipynb #accept
-@compiled
+@inner
 def _at_once(state: State, spec: Spec, rules: Rules, first: int, stamp: int, events: np.ndarray, n: int) -> int:
     "Orders from the `first` on meet the close of the bar they were decided on."
     c, slippage, i = state.counters, rules.slippage + rules.half_spread, first
@@ -1048,7 +1048,7 @@ def _at_once(state: State, spec: Spec, rules: Rules, first: int, stamp: int, eve
     return n
 
 # %% ../nbs/33_kernel.ipynb #guard
-@compiled
+@inner
 def _tell_loss(state: State, spec: Spec, k: int, code: int, events: np.ndarray, n: int) -> int:
     "Put on record that strategy `k` is blocked, stopped or free again (code 0)."
     c, w = state.counters, state.watch[spec.limits.accounts + k]
@@ -1056,7 +1056,7 @@ def _tell_loss(state: State, spec: Spec, k: int, code: int, events: np.ndarray, 
     lost, bound = (w[W_LOST], w[W_BOUND]) if code else (0, 0)
     return emit(events, n, E_RISK, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, 0, 0, 0, 0, int(w[W_STOPPED] > 0), 0, lost, bound, RISK + code, 0)
 
-@compiled
+@inner
 def _guard(state: State, spec: Spec, rules: Rules, new_day: bool, stamp: int, equity: np.ndarray, events: np.ndarray, n: int) -> int:
     "Block or stop those who have lost too much; the number of event rows, -1 on overflow."
     c, limits = state.counters, spec.limits
@@ -1091,7 +1091,7 @@ def _guard(state: State, spec: Spec, rules: Rules, new_day: bool, stamp: int, eq
     return n
 
 # %% ../nbs/33_kernel.ipynb #accept-loop
-@compiled
+@inner
 def _accept(state: State, spec: Spec, rules: Rules, intents: np.ndarray, stamp: int, equity: np.ndarray, events: np.ndarray, n: int) -> int:
     "Take every intent stamped `stamp`; the number of event rows, -1 on overflow."
     c, fills = state.counters, state.counters[NEXT_FILL]

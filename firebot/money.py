@@ -44,6 +44,23 @@ def decimals(
 
 # %% ../nbs/03_money.ipynb #snap
 MISSING = -(2**63) # No bar: never a price
+_TENS = 10.0 ** np.arange(32)
+
+@compiled
+def _snap(x: np.ndarray, scale: int, step: int, tens: np.ndarray, out: np.ndarray) -> int:
+    "`snap` for one row of values; the place of one that does not fit, or -1."
+    for i in range(x.size):
+        if np.isnan(x[i]): out[i] = MISSING
+        else:
+            fine = scale + 6 # decimals of a finer grid, on which the decimal that was meant is whole
+            while fine >= scale and abs(x[i]) * tens[fine] >= 2.0**53: fine -= 1
+            if fine < scale: return i
+            unit = step * int(tens[fine - scale]) # one tick
+            steps = int(np.rint(x[i] * tens[fine]))
+            whole, rest = steps // unit, steps % unit
+            if 2 * rest > unit or (2 * rest == unit and whole % 2 == 1): whole += 1
+            out[i] = whole * step
+    return -1
 
 def snap(
     x: np.ndarray, # float64 prices, NaN where there is no bar
@@ -51,14 +68,10 @@ def snap(
     tick: Decimal | None = None, # Multiples of this; None keeps every decimal of the scale
 ) -> np.ndarray: # int64, same shape
     "Float prices as scaled integers on the tick grid."
-    step = 1 if tick is None else to_int(tick, scale, "tick")
-    top, there = np.nanmax(np.abs(x), initial=0.0), ~np.isnan(x)
-    fine = next((k for k in range(scale + 6, scale - 1, -1) if top * 10.0**k < 2**53), None)
-    if fine is None: raise MoneyError(f"price {top} cannot be held exactly at {scale} decimals; use a coarser tick.")
-    unit = step * 10**(fine - scale) # one tick; the decimal that was meant is whole on the finer grid
-    whole, rest = np.divmod(np.rint(np.where(there, x, 0.0) * 10.0**fine).astype(np.int64), unit)
-    whole += (2 * rest > unit) | ((2 * rest == unit) & (whole % 2 == 1))
-    return np.where(there, whole * step, MISSING)
+    step, out = 1 if tick is None else to_int(tick, scale, "tick"), np.empty(np.shape(x), np.int64)
+    refused = _snap(np.ravel(x), scale, step, _TENS, out.ravel()) # out is contiguous: its ravel is a view
+    if refused >= 0: raise MoneyError(f"price {abs(np.ravel(x)[refused])} cannot be held exactly at {scale} decimals; use a coarser tick.")
+    return out
 
 # %% ../nbs/03_money.ipynb #mul128
 U32, U64_1, U64_0 = np.uint64(32), np.uint64(1), np.uint64(0)

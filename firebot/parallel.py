@@ -9,6 +9,7 @@ __all__ = ['Work', 'Failure', 'call', 'Place', 'Here', 'Processes', 'Ray', 'core
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -144,6 +145,11 @@ class Processes:
         self.folder.cleanup()
 
 # %% ../nbs/51_parallel.ipynb #ray
+def _heard(address: str) -> None:
+    "Raise where nothing listens; Ray itself goes on asking for minutes."
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit(): socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
 class Ray:
     "Over a Ray cluster"
     def __init__(self, work: Work, shared: Mapping[str, np.ndarray], workers: int, address: str | None = None) -> None:
@@ -155,9 +161,10 @@ class Ray:
         self.ray, self.own, self.begun = ray, not ray.is_initialized(), dict[Any, int]()
         try:
             if self.own:
+                if address: _heard(address)
                 ray.init(address=address, num_cpus=None if address else workers, include_dashboard=None if address else False,
                          log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"parallel.address is {address!r}, where no Ray cluster answers ({error}); start one, or leave it out.") from None
         self.work, self.call = work, ray.remote(num_cpus=1, max_retries=0)(call)
         self.arrays: Any = ray.put(_read_only(shared))

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['log', 'MILLIONTH', 'PACKAGES', 'Spoken', 'TRADE_COLUMNS', 'Job', 'equal_part', 'make_job', 'Outcome',
            'benchmark_signals', 'inputs', 'execute', 'tax_history', 'Taxes', 'run_taxes', 'tax_texts', 'after_tax_csv',
-           'equity_csv', 'daily_pnl_csv', 'positions_csv', 'trades_csv', 'result_files', 'attribution_csv', 'trades_by',
-           'falls', 'costs_told', 'facts', 'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish',
-           'read_parameters']
+           'fill_band', 'band_table', 'band_csv', 'equity_csv', 'daily_pnl_csv', 'positions_csv', 'trades_csv',
+           'result_files', 'attribution_csv', 'trades_by', 'falls', 'costs_told', 'facts', 'strategies_table',
+           'chart_bars', 'watch', 'recorded', 'manifest', 'publish', 'read_parameters']
 
 # %% ../nbs/63_runs.ipynb #imports
 import inspect
@@ -38,7 +38,7 @@ from .catalog import SOURCES, make_source
 from .cells import session_days, to_arrow
 from .compiled import source_digest
 from .config import Config, KeyPath, TaxConfig, config_from_blocks, dump_config, placed, read_yaml, redact, refusal, reveal, settings
-from .engine import CURRENCIES, Result, Seat, Setup, make_window, plain, stepwise, to_events
+from .engine import CURRENCIES, Account, Result, Seat, Setup, finalize_intents, make_window, plain, stepwise, to_events
 from .engine import backtest as simulate
 from .ensembles import SEAT, Ensemble, ensemble_signals
 from .feed import Panel, daily_rows, days_per_year, main_exchange, make_panel, row_days
@@ -61,11 +61,27 @@ from firebot.models import (
     DataError,
     FireBotError,
     Instrument,
+    MoneyError,
     RunError,
     Signal,
     from_ns,
 )
 from .money import MISSING, from_int
+from firebot.orders import (
+    E_SIGNAL,
+    I_CONFIDENCE,
+    I_ROW,
+    I_SIDE,
+    I_STRATEGY,
+    I_SYMBOL,
+    INTENT_COLUMNS,
+    V_KIND,
+    V_OTHER,
+    V_ROW,
+    V_SIDE,
+    V_STRATEGY,
+    V_SYMBOL,
+)
 from .parallel import Workers
 from .portfolio import ACCOUNT, DailyPnl, Holding, Trade, daily_pnl, fold, positions, round_trips
 from .reports import Table, report_html
@@ -368,6 +384,8 @@ class Outcome:
         return position_values(self.events, self.job.panel.symbols, prices)
     @cached_property
     def taxes(self) -> "Taxes | None": return run_taxes(self)
+    @cached_property
+    def band(self) -> dict[str, np.ndarray]: return fill_band(self)
     @property
     def benchmark_name(self) -> str: return f"{self.job.config.run.benchmark or 'Equal parts'}, held"
     @cached_property
@@ -531,6 +549,58 @@ def after_tax_csv(o: Outcome, after: AfterTax) -> str:
         dict(timestamp=_moment(t, o.job), equity=Decimal(e).quantize(cent), after_tax=Decimal(float(a)).quantize(cent))
         for t, e, a in zip(o.job.panel.end, after.equity.tolist(), after.curve.tolist())))
 
+# %% ../nbs/63_runs.ipynb #band-again
+def _spoken_again(o: Outcome) -> np.ndarray: # int64 [N, INTENT_COLUMNS]
+    "The signals of a run as intents."
+    e = o.result.events[o.result.events[:, V_KIND] == E_SIGNAL]
+    out = np.zeros((len(e), INTENT_COLUMNS), np.int64)
+    for i, v in ((I_ROW, V_ROW), (I_STRATEGY, V_STRATEGY), (I_SYMBOL, V_SYMBOL), (I_SIDE, V_SIDE), (I_CONFIDENCE, V_OTHER)): out[:, i] = e[:, v]
+    return out
+
+def _refilled(o: Outcome, profile: str, costs: Costs) -> np.ndarray | None: # float [T]; None: an amount does not fit the exact numbers
+    "The equity of the same signals under another profile."
+    panel, setup = o.job.panel, replace(o.job.setup, profile=get_profile(profile), costs=costs)
+    account, (window, actions) = Account(setup, len(panel)), make_window(panel, setup)
+    said = np.concatenate([_spoken_again(o), finalize_intents(setup, len(panel) - 1)])
+    try: account.walk(window, actions, said, 0, len(panel))
+    except MoneyError: return None
+    return account.equity[:, 0] / 10.0**setup.cash_scale
+
+# %% ../nbs/63_runs.ipynb #band
+_MOST = dict(slippage_bps=Decimal(2000), spread_bps=Decimal(2000), relative=Decimal("0.2")) # A fifth of the price
+
+def _harsh(own: Costs) -> Costs:
+    "Twice the costs of `realistic`, or of `own` where they are more; of the volume and the time the less kind."
+    real, tiers = get_profile("realistic").costs, [rate for _, rate in own.tiers]
+    more = {k: max(getattr(own, k), getattr(real, k)) for k in ("slippage_bps", "spread_bps", "fixed", "per_share", "minimum", "relative")}
+    more["relative"] = max([more["relative"], own.maker or Decimal(0), *tiers])
+    return replace(real, **{k: max(x, min(2 * x, _MOST.get(k, 2 * x))) for k, x in more.items()},
+                   participation=min(real.participation, own.participation or real.participation), latency_ms=max(real.latency_ms, own.latency_ms))
+
+def fill_band(o: Outcome) -> dict[str, np.ndarray]: # Name -> float [T], equity
+    "Equity of the run's signals under other fills; empty where strategies hear of their fills."
+    if any(s.bar_by_bar for s in o.job.strategies): return {}
+    own, free = o.job.setup, Costs()
+    lines = {"instant": _refilled(o, "instant", free), "costless": _refilled(o, own.profile.name, free), "as run": o.equity,
+             "harsh": _refilled(o, "realistic", _harsh(own.paid))}
+    return {name: x for name, x in lines.items() if x is not None}
+
+# %% ../nbs/63_runs.ipynb #band-table
+def band_table(o: Outcome) -> Table:
+    "What the same signals came to under other fills."
+    currency, cash = o.job.setup.currency, float(o.job.setup.cash)
+    rows = tuple((name, money(float(x[-1]), currency), f"{x[-1] / cash - 1:.2%}", f"{(x / np.maximum.accumulate(x)).min() - 1:.2%}")
+                 for name, x in o.band.items())
+    why = "" if rows else "A strategy of this run hears of its fills, or places its own orders; under other fills it would have said other things."
+    return Table(("Fills", "Final equity", "Return", "Drawdown"), rows, frozenset((1, 2, 3)), why)
+
+def band_csv(o: Outcome) -> str:
+    "Equity at each close, as run and under other fills."
+    names, unit = list(o.band), Decimal(1).scaleb(-o.job.setup.cash_scale)
+    return csv_text(("timestamp", *(n.replace(" ", "_") for n in names)), (
+        dict(timestamp=_moment(t, o.job)) | {n.replace(" ", "_"): Decimal(x).quantize(unit) for n, x in zip(names, row)}
+        for t, *row in zip(o.job.panel.end, *(o.band[n].tolist() for n in names))))
+
 # %% ../nbs/63_runs.ipynb #files
 def equity_csv(o: Outcome) -> str:
     "Equity and benchmark at each close, exact, and the fall from the peak."
@@ -570,7 +640,7 @@ def result_files(o: Outcome) -> dict[str, str]: # Name -> text
     return {"config.yaml": dump_config(o.job.config), "signals.csv": signals_csv(o.events, zones), "orders.csv": orders_csv(o.events, zones),
             "fills.csv": fills_csv(o.events, zones), "equity.csv": equity_csv(o), "daily_pnl.csv": daily_pnl_csv(o),
             "positions.csv": positions_csv(o), "trades.csv": trades_csv(o), "metrics.json": json.dumps(o.metrics, indent=1) + "\n",
-            **({"attribution.csv": attribution_csv(o)} if o.job.ensemble else {}), **tax_texts(o)}
+            **({"band.csv": band_csv(o)} if o.band else {}), **({"attribution.csv": attribution_csv(o)} if o.job.ensemble else {}), **tax_texts(o)}
 
 # %% ../nbs/63_runs.ipynb #voted
 def attribution_csv(o: Outcome) -> str:

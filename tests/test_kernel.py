@@ -231,7 +231,6 @@ def agree(scenario: tuple) -> None:
 def test_the_kernel_agrees_with_its_slow_double(scenario: tuple) -> None: agree(scenario)
 
 
-@pytest.mark.draft
 @pytest.mark.slow
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios())

@@ -88,7 +88,6 @@ def test_killed_at_some_writes(tmp_path: Path, whole: tuple[str, str]) -> None: 
 
 
 @needs_ptrace
-@pytest.mark.draft
 @pytest.mark.slow
 def test_killed_at_every_write(tmp_path: Path, whole: tuple[str, str]) -> None: sweep(tmp_path, whole, 1)
 
@@ -99,7 +98,6 @@ def test_no_room_at_some_writes(tmp_path: Path, whole: tuple[str, str], error: i
 
 
 @needs_ptrace
-@pytest.mark.draft
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [tracing.DISK_FULL, tracing.IO_ERROR])
 def test_no_room_at_every_write(tmp_path: Path, whole: tuple[str, str], error: int) -> None: sweep(tmp_path, whole, 1, error)

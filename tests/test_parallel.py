@@ -139,7 +139,6 @@ def test_no_folder_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 # ---------------------------------------------------------------- Ray
 
-@pytest.mark.draft
 @pytest.mark.slow
 def test_ray_gives_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
@@ -152,7 +151,6 @@ def test_ray_gives_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
         with Workers(work.die, PRICE, RAY) as v, pytest.raises(RunError, match="a Ray worker died"): v.run([0])
 
 
-@pytest.mark.draft
 @pytest.mark.slow
 def test_a_cluster_that_does_not_answer() -> None:
     pytest.importorskip("ray")

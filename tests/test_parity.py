@@ -138,13 +138,13 @@ class Dice(Strategy):
         return [None, None, self.signal("BUY", 0.7), self.signal("BUY"), self.signal("FLAT"), self.signal("SELL", 0.3), None][x]
 
 
-@pytest.mark.draft
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios(), st.lists(st.tuples(st.integers(0, 2**31), st.integers(1, 9)), min_size=3, max_size=3), st.data())
 def test_random_strategies_and_bars(scenario: tuple, dice: list[tuple[int, int]], data: st.DataObject) -> None:
     _, things, made, actions, setup, *_ = scenario
-    panel = make_panel(made, things, actions)
+    lowest = {b.symbol: b.low.min() for b in made} # a dividend that leaves nothing of the price is bad data, refused where prices are adjusted
+    panel = make_panel(made, things, [a for a in actions if float(a.amount) < lowest[a.symbol]])
     ideas = [Dice(seat.strategy_id, {"seed": seed, "window": window}) for seat, (seed, window) in zip(setup.seats, dice)]
     kills = data.draw(st.lists(st.integers(0, len(panel) - 1), max_size=2))
     found = parity(panel, ideas, setup, forked(ideas, setup, "1d"), kills)
@@ -154,7 +154,6 @@ def test_random_strategies_and_bars(scenario: tuple, dice: list[tuple[int, int]]
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.mark.draft
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared market data")
 @pytest.mark.parametrize("resolution", ["1m", "1h"])

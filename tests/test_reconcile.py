@@ -369,7 +369,6 @@ def test_command_line(tmp_path: Any) -> None:
     said = json.loads(bad.stdout)
     assert bad.exit_code == 1 and said["unexplained"] == 1 and said["differences"][0]["kind"] in ("missing", "quantity")
 
-@pytest.mark.draft
 @pytest.mark.slow
 def test_a_hundred_thousand_trades() -> None:
     "Work grows with the number of rows: no step of the matching is left with more than a handful of rows to compare by hand"

@@ -25,7 +25,7 @@ run: {start: 2004-06-01, end: 2006-06-30}
 execution: {slippage_bps: 5, commission: {per_share: 0.005}}
 """
 FILES = {"run.ipynb", "report.html", "config.yaml", "manifest.json", "journal.sqlite", "signals.csv", "orders.csv", "fills.csv", "equity.csv",
-         "daily_pnl.csv", "positions.csv", "trades.csv",
+         "band.csv", "daily_pnl.csv", "positions.csv", "trades.csv",
          "metrics.json", "tax_history.csv", "realized.csv", "lots.csv", "wash_sales.csv", "form_8949.csv",
          "schedule_d.json"}
 

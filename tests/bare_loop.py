@@ -1,0 +1,49 @@
+"What the benchmark books hold the kernel against: the same idea with nothing around it, and for engines that want a class or a callback."
+from typing import Any
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True)
+def equity_only(open_: np.ndarray, close: np.ndarray, enter: np.ndarray, leave: np.ndarray, cash: float, slip: float, fee: float) -> np.ndarray:
+    "Decided at the close, filled at the next open with all cash; keeps the equity and nothing else."
+    out, units, wish = np.empty(close.size), 0.0, 0
+    for t in range(close.size):
+        if wish > 0 and units == 0.0:
+            price = open_[t] * (1 + slip)
+            units = cash / (price * (1 + fee))
+            cash = 0.0
+        elif wish < 0 and units > 0.0:
+            cash += units * open_[t] * (1 - slip) * (1 - fee)
+            units = 0.0
+        wish = 1 if enter[t] else -1 if leave[t] else 0
+        out[t] = cash + units * close[t]
+    return out
+
+
+def backtesting_strategy(signals: np.ndarray) -> type:
+    "A strategy of backtesting.py that reads one decision a bar."
+    from backtesting import Strategy
+
+    class Told(Strategy):
+        def init(self) -> None: pass
+        def next(self) -> None:
+            x = signals[len(self.data) - 1]
+            if x == 1: self.buy()
+            elif x == 0: self.position.close()
+    return Told
+
+
+def raptor_strategy(signals: np.ndarray) -> Any:
+    "A strategy of raptorbt that reads one decision a bar."
+    from raptorbt import Strategy
+
+    class Told(Strategy):
+        def on_start(self, *args: Any) -> None: self.row = -1
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            self.row += 1
+            x = signals[self.row]
+            if x == 1: self.enter()
+            elif x == 0: self.close_position()
+    return Told()
