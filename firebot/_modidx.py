@@ -658,6 +658,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'firebot.forms': { 'firebot.forms._cents': ('forms.html#_cents', 'firebot/forms.py'),
                                'firebot.forms._correction': ('forms.html#_correction', 'firebot/forms.py'),
                                'firebot.forms._described': ('forms.html#_described', 'firebot/forms.py'),
+                               'firebot.forms._guarded': ('forms.html#_guarded', 'firebot/forms.py'),
                                'firebot.forms._half_up': ('forms.html#_half_up', 'firebot/forms.py'),
                                'firebot.forms._money': ('forms.html#_money', 'firebot/forms.py'),
                                'firebot.forms._sums': ('forms.html#_sums', 'firebot/forms.py'),

@@ -20,6 +20,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ class Sheet:
 def open_run(folder: Path) -> Sheet:
     "The run in `folder`; refuses what is none."
     told = load_manifest(folder)
+    if not isinstance(told, dict) or not {"run_id", "kind", "inputs", "sources", "results"} <= told.keys():
+        raise RunError(f"{folder}/manifest.json is not that of a run; give the folder of a backtest, a walk-forward or a paper session.")
     if not (folder / "metrics.json").exists() or not (folder / "equity.csv").exists():
         raise RunError(f"{folder} is a {told.get('kind', 'folder')} without an account of its own; give the folder of a backtest, a walk-forward "
                        "or a paper session.")
@@ -598,6 +601,7 @@ def _curve_page(book: Any, forms: Mapping[str, Any], run: Sheet, whole: Curve) -
 # %% ../nbs/65_tear_sheets.ipynb #workbook
 def tear_xlsx(run: Sheet) -> bytes:
     "The tear sheet of `run` as a workbook."
+    if find_spec("xlsxwriter") is None: raise ConfigError("a workbook needs the extra `dashboard`; install firebot[dashboard], or take --to pdf.")
     import xlsxwriter
     c, out = curve(run), io.BytesIO()
     book = xlsxwriter.Workbook(out, dict(in_memory=True, strings_to_formulas=False, strings_to_numbers=False, strings_to_urls=False))
@@ -641,10 +645,15 @@ def export_run(
     "Write the tear sheet of the run in `folder`."
     if kind not in KINDS: raise ConfigError(f"a tear sheet cannot be {kind!r}; choose one of {', '.join(KINDS)}.")
     run = open_run(folder)
-    path = out or Path(f"{run.name}.{kind}")
-    if path.is_dir(): path = path / f"{run.name}.{kind}"
+    name = f"{folder.resolve().name}.{kind}"
+    path = out or Path(name)
+    if path.is_dir(): path = path / name
     if path.resolve().parent == folder.resolve():
         raise ConfigError(f"{path} lies in the run folder, which holds what the run wrote and nothing else; write it beside the folder.")
     if not path.parent.is_dir(): raise ConfigError(f"{path.parent} is not a folder; make it, or write somewhere else.")
-    write_whole(path, KINDS[kind](run))
+    try: write_whole(path, KINDS[kind](run))
+    except (ArithmeticError, KeyError, TypeError, ValueError) as why:
+        if not (odd := tampered(folder, run.manifest)): raise
+        raise RunError(f"{folder} is not as the run wrote it ({', '.join(odd)}), and cannot be read any more ({type(why).__name__}); "
+                       "run it again.") from why
     return path
