@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'ConfigPath', 'Out', 'Set', 'LogLevel', 'Models', 'Method', 'data', 'Paths', 'Symbol', 'Resolution', 'Exchange',
-           'Zone', 'Into', 'Target', 'First', 'Last', 'Words', 'headline', 'backtest', 'sweep', 'verify', 'dashboard',
-           'audit', 'train', 'walkforward', 'convert', 'tax_command', 'explain_command', 'data_check', 'data_import',
-           'data_fetch', 'data_backup', 'data_restore', 'reconcile_command', 'paper', 'parity', 'main']
+           'Zone', 'Into', 'Target', 'First', 'Last', 'Words', 'headline', 'backtest', 'sweep', 'verify',
+           'export_command', 'dashboard', 'audit', 'train', 'walkforward', 'convert', 'tax_command', 'explain_command',
+           'data_check', 'data_import', 'data_fetch', 'data_backup', 'data_restore', 'reconcile_command', 'paper',
+           'parity', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports
 import sys
@@ -117,6 +118,16 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, 
     verdict = again(run)
     typer.echo(str(verdict))
     if not verdict.reproduced: raise typer.Exit(1)
+
+# %% ../nbs/90_cli.ipynb #export
+@app.command("export")
+def export_command(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as reports/backtest-...", show_default=False)],
+                   to: Annotated[str, typer.Option("--to", metavar="KIND", help="pdf or xlsx.")] = "pdf",
+                   out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to; RUN_ID.KIND in the working directory if not "
+                                                            "given.", show_default=False)] = None) -> None:
+    "Write a run's tear sheet as PDF or Excel workbook."
+    from firebot.tear_sheets import export_run
+    typer.echo(_near(export_run(run, to, out).absolute()))
 
 # %% ../nbs/90_cli.ipynb #dashboard
 @app.command()

@@ -311,6 +311,16 @@ def options(
 
 # %% ../nbs/42_forms.ipynb #csv
 _SPECIAL = np.isin(np.arange(256), [ord(c) for c in '",\r\n'])
+_FORMULA = np.isin(np.arange(256), [ord(c) for c in "=+-@\t\r"]) # What a spreadsheet may take for the beginning of a formula
+
+def _guarded(c: pa.Array) -> pa.Array:
+    "Texts that could be taken for a formula with an apostrophe before them; numbers are no texts."
+    if not pa.types.is_string(c.type): return c
+    data, begin = text_bytes(c)
+    risky = np.zeros(len(c), dtype=bool)
+    some = np.flatnonzero(begin[1:] > begin[:-1])
+    risky[some] = _FORMULA[data[begin[:-1][some]]]
+    return pc.if_else(pa.array(risky), pc.binary_join_element_wise("'", c, ""), c) if risky.any() else c
 
 def write_csv(
     table: pa.Table,
@@ -318,7 +328,7 @@ def write_csv(
 ) -> None:
     "A table as CSV."
     def plain(c: pa.ChunkedArray) -> pa.Array: return (pc.if_else(c, "true", "false") if pa.types.is_boolean(c.type) else c).combine_chunks()
-    flat = {n: plain(c) for n, c in zip(table.column_names, table.columns)}
+    flat = {n: _guarded(plain(c)) for n, c in zip(table.column_names, table.columns)}
     odd = any(_SPECIAL[text_bytes(c)[0]].any() for c in flat.values() if pa.types.is_string(c.type))
     to.write((",".join(table.column_names) + "\n").encode())
     pa_csv.write_csv(pa.table(flat), to, pa_csv.WriteOptions(include_header=False, quoting_style="needed" if odd else "none", batch_size=1 << 16))
