@@ -169,7 +169,6 @@ def test_what_cannot_be_walked_is_refused(set_: str, says: str) -> None:
     assert says in str(error.value)
 
 
-@pytest.mark.draft
 @pytest.mark.slow
 def test_the_command_leaves_a_run_that_reproduces(tmp_path: Path) -> None:
     "firebot walkforward, then firebot verify in a fresh process: byte for byte; folds and importance are among the files"
