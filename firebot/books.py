@@ -241,7 +241,8 @@ def numbers_close(a: str, b: str) -> bool:
     return len(xs) == len(ys) and xs[::2] == ys[::2] and all(map(near, xs[1::2], ys[1::2]))
 
 # %% ../nbs/62_books.ipynb #commands
-COMMANDS = {"backtest": ("backtest",), "walk_forward": ("walkforward",), "paper": ("paper",)} # What makes a run of each kind again
+# What makes a run of each kind again
+COMMANDS = {"backtest": ("backtest",), "walk_forward": ("walkforward",), "paper": ("paper",), "sweep": ("sweep",)}
 
 # %% ../nbs/62_books.ipynb #verify
 def _elsewhere(folder: Path, root: Path) -> dict[str, str]:
@@ -250,23 +251,59 @@ def _elsewhere(folder: Path, root: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONHASHSEED": str(int(sha(os.environ.get("PYTHONHASHSEED", "").encode())[:4], 16) + 1), "TZ": zone, "LC_ALL": "POSIX",
             "FIREBOT_WORKSPACE": str(root), "FIREBOT_REPORTS": str(folder)}
 
+def _again(away: Path, root: Path, *args: str) -> str: # Why not, where nothing came of it
+    "Our own command, in a fresh process."
+    code = "import sys; from firebot.cli import main; main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *args], cwd=away, env=_elsewhere(away, root), capture_output=True, text=True)
+    return (done.stderr.strip() or "no reason given").splitlines()[-1]
+
+def _remember(earlier: Path, ledger: Path) -> None:
+    "Give a sweep that is made again the trials that counted before it."
+    import csv
+
+    import numpy as np
+
+    from firebot.sweeps import Ledger
+    with earlier.open(encoding="utf-8", newline="") as f: rows = list(csv.DictReader(f))
+    if rows: Ledger(ledger).bring_back(rows[0]["data"], np.array([float(r["sharpe"]) for r in rows]))
+
+def _verify_model(folder: Path) -> Verdict:
+    "Train a stored model again and compare."
+    name = "/".join(folder.parts[-3:])
+    try: card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    except ValueError: raise RunError(f"{name}: card.json cannot be read; train the model again.") from None
+    if not card.get("config"): raise RunError(f"{name} was not made by `firebot train`: its card holds no configuration to train it again with.")
+    there = {f.name: f.read_bytes() for f in folder.iterdir()}
+    edited = tuple(sorted(n for n, d in card["files"].items() if n not in there or sha(there[n]) != d)
+                   + sorted(there.keys() - card["files"].keys() - {"card.json"}))
+    with tempfile.TemporaryDirectory() as tmp:
+        away = Path(tmp)
+        (away / "config.yaml").write_text(card["config"], encoding="utf-8")
+        why = _again(away, workspace(folder), "train", str(away / "config.yaml"), "--models", str(away / "models"))
+        made = {f.name: f.read_bytes() for f in (away / "models").glob("*/1/*")}
+    if not made: raise RunError(f"{name} could not be trained again: {why}")
+    new = json.loads(made["card.json"])
+    moved = tuple(k for k in ("code", "data", "packages", "config") if card.get(k) != new.get(k))
+    differs = tuple(sorted(n for n in there.keys() | made.keys() if there.get(n) != made.get(n)))
+    return Verdict(name, not (differs or edited), tuple(sorted(there.keys() - set(differs))), differs, (), edited, moved)
+
 def verify(
-    run: Path, # Run folder
+    run: Path, # Run folder, or one of a trained model: models/NAME/VERSION
 ) -> Verdict:
     "Run `run` again in a fresh process and compare."
     run = run.absolute()
+    if (run / "card.json").is_file(): return _verify_model(run)
     old = load_manifest(run)
     if (kind := old.get("kind", "backtest")) not in COMMANDS:
-        raise RunError(f"{old['run_id']} is a {kind}, whose verdict counts all trials before it; it is not verified: run `firebot {kind}` again.")
+        raise RunError(f"{run / 'manifest.json'}: kind is {kind!r}, which is not known; give a run of {', '.join(COMMANDS)}.")
     edited = tuple(tampered(run, old))
     if "config.yaml" in edited: return Verdict(old["run_id"], False, edited=edited)
     root = Path(os.path.normpath(run / old["workspace"]))
     with tempfile.TemporaryDirectory() as away:
-        code = "import sys; from firebot.cli import main; main(sys.argv[1:])"
-        done = subprocess.run([sys.executable, "-c", code, *COMMANDS[kind], str(run / "config.yaml"), "--out", away], cwd=away,
-                              env=_elsewhere(Path(away), root), capture_output=True, text=True)
-        made = [f for f in Path(away).iterdir() if (f / "manifest.json").exists()]
-        if not made: raise RunError(f"{old['run_id']} could not be run again: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
+        if (run / "earlier.csv").is_file(): _remember(run / "earlier.csv", Path(away) / "sweeps" / "ledger.sqlite")
+        why = _again(Path(away), root, *COMMANDS[kind], str(run / "config.yaml"), "--out", away)
+        made = [f.parent for f in Path(away).rglob("manifest.json")]
+        if not made: raise RunError(f"{old['run_id']} could not be run again: {why}")
         new = load_manifest(made[0])
         differ = changed(old, new)
         near = [n for n in differ if old["machine"] != new["machine"] and n not in EXACT and n in new["results"] and n in old["results"]

@@ -108,11 +108,12 @@ def sweep(config: ConfigPath, out: Out = None, set_: Set = None,
     done = run_book(conf, out, "sweep", progress=sys.stderr.isatty())
     for w in json.loads((done.folder / "manifest.json").read_text())["warnings"]: typer.echo(f"warning: {w}", err=True)
     typer.echo(f"{json.loads((done.folder / 'gate.json').read_text())['verdict']}\n\nreport   {_near(done.folder)}/report.html\n"
-               f"trials   {_near(done.folder)}/trials.csv")
+               f"trials   {_near(done.folder)}/trials.csv\nprove it firebot verify {_near(done.folder)}")
 
 # %% ../nbs/90_cli.ipynb #verify
 @app.command()
-def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as reports/backtest-...", show_default=False)]) -> None:
+def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as reports/backtest-..., or models/NAME/VERSION.",
+                                         show_default=False)]) -> None:
     "Run a run folder again in a fresh process and compare it byte for byte."
     from firebot.books import verify as again
     verdict = again(run)

@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['log', 'job_labels', 'job_features', 'job_plan', 'learning', 'told', 'train', 'model_table', 'Study', 'study',
-           'run_study', 'folds_table', 'importance_table', 'study_files', 'path_sharpes', 'paths_table', 'convert',
-           'suspects']
+           'run_study', 'verdict', 'gate_table', 'alone_table', 'folds_table', 'importance_table', 'study_files',
+           'path_sharpes', 'paths_table', 'convert', 'suspects']
 
 # %% ../nbs/74_studies.ipynb #imports
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import numpy as np
 
 from .audit import Fit, Subject, features_of, label_subject
 from .books import home
-from .config import Config, refusal, settings
+from .config import AppConfig, Config, dump_config, refusal, settings
 from .deep import convert_pt
 from .engine import backtest as simulate
 from .features import FeaturePipeline
@@ -27,12 +29,14 @@ from .journal import csv_text
 from .labels import Labels, label_horizon, make_labels, meta_labels
 from .learners import LearnerStrategy, train_model
 from .logs import Log
-from .metrics import returns, sharpe
+from .metrics import format_metric, money, returns, sharpe, summary
 from .model_store import Artefact, save_model
 from .models import ConfigError, DataError, Direction, Signal, from_ns
+from .overfitting import Gate, judge, summarise
 from .reports import Table
-from .runs import Job, Outcome, execute
+from .runs import Job, Outcome, execute, make_job
 from .strategies import Strategy, batch_signals
+from .sweep_runs import gate_figures, gate_record
 from .walk_forward import Plan, WalkForward, combinatorial, fold_rows, model_before, walk_forward
 
 log = Log("studies")
@@ -83,6 +87,12 @@ def told(
     return show
 
 # %% ../nbs/74_studies.ipynb #train
+def _alone(config: Config, strategy: str) -> Config:
+    "What decides the training of one strategy, and nothing else."
+    own = tuple(s for s in config.strategies if s.name == strategy)
+    kept = {k: getattr(config, k) for k in ("data_sources", "assets", "instruments", "run", "features", "label")}
+    return Config(strategies=own, app=AppConfig(data_dir=config.app.data_dir), **kept)
+
 def train(
     job: Job,
     models: Path | None = None, # Folder of all models; from the settings if None
@@ -91,8 +101,9 @@ def train(
     wanted = learning(job)
     if not wanted: raise refusal(job.config, ("strategies",), _NOBODY)
     folder, labels, features = models or settings(home(), job.config).models, job_labels(job), job_features(job)
-    about, out, show = {"label": job.config.label.model_dump() if job.config.label else {}}, [], told("training")
+    out, show = [], told("training")
     for i, s in enumerate(wanted):
+        about = {"label": job.config.label.model_dump() if job.config.label else {}, "config": dump_config(_alone(job.config, s.strategy_id))}
         own = meta_labels(labels, batch_signals(s.rule, job.panel)) if s.rule else labels
         try: artefact = train_model(s, job.panel, features, own, job.config.run.seed, about)
         except DataError as why: raise DataError(f"{s.strategy_id}: {why}") from None
@@ -118,6 +129,25 @@ class Study:
     job: Job # From the first row asked about
     walks: Mapping[str, WalkForward] # By strategy
     spoken: Mapping[str, tuple[np.ndarray, list[Signal]]] # Signals of all strategies, and their records
+
+    @cached_property
+    def alone(self) -> dict[str, Outcome]:
+        "Each strategy that learned, with the account to itself."
+        return {name: execute(_only(self.job, name), {name: self.spoken[name]}) for name in self.walks}
+    @cached_property
+    def gate(self) -> Gate:
+        "Whether the best of them is more than luck."
+        r = np.column_stack([returns(np.maximum(o.equity, 1e-9)[self.job.measured]) for o in self.alone.values()])
+        trials = summarise(r)
+        return judge(trials, r[:, int(trials.sharpe.argmax())], self.job.periods, seed=self.job.config.run.seed)
+    @property
+    def best(self) -> str: return list(self.walks)[self.gate.best]
+
+def _only(job: Job, strategy: str) -> Job:
+    "The job as it would be had no other strategy been named."
+    others = tuple(s.model_copy(update={"enabled": s.name == strategy}) for s in job.config.strategies)
+    own = make_job(job.config.model_copy(update=dict(strategies=others, ensemble=None)), home())
+    return replace(own, panel=job.panel, history=job.history, kind=job.kind)
 
 def study(
     job: Job,
@@ -159,6 +189,37 @@ def run_study(
     "What the account would have made of it."
     return execute(made.job, made.spoken)
 
+# %% ../nbs/74_studies.ipynb #gate
+def verdict(
+    made: Study,
+) -> str:
+    "Whether the best strategy is more than luck, in plain words."
+    said = str(made.gate).replace("The best of 1 trials", "The only trial")
+    if len(made.walks) > 1: said += f" The best is {made.best}."
+    held = made.alone[made.best].metrics.get("excess_return")
+    if held is not None: said += f" It made {'more' if held > 0 else 'less'} than buying and holding."
+    return said
+
+def gate_table(
+    made: Study,
+) -> Table:
+    "Every figure of the gate with its meaning."
+    return gate_figures(made.gate, made.job.periods)
+
+def alone_table(
+    made: Study,
+) -> Table:
+    "What each strategy that learned would have made of the whole account, and what holding made."
+    setup, (first, *_) = made.job.setup, made.alone.values()
+    def row(name: str, m: Mapping[str, Any], after: str) -> tuple[str, ...]:
+        figures = (format_metric(k, m[k]) for k in ("cagr", "sharpe", "max_drawdown", "trades"))
+        return (name, *figures, money(m["final_equity"], setup.currency), after)
+    def left(o: Outcome) -> str: return money(o.taxes.after.final, setup.currency) if o.taxes and o.taxes.after else "–"
+    measured = made.job.measured
+    held = summary(made.job.panel.start[measured], first.benchmark_equity[measured], periods_per_year=made.job.periods, zone=made.job.zone)
+    rows = [*(row(name, o.metrics, left(o)) for name, o in made.alone.items()), row(first.benchmark_name, held | {"trades": None}, "–")]
+    return Table(("Alone in the account", "CAGR", "Sharpe", "Max drawdown", "Trades", "At the end", "After tax"), tuple(rows), frozenset(range(1, 7)))
+
 # %% ../nbs/74_studies.ipynb #tables
 def folds_table(
     made: Study,
@@ -192,7 +253,8 @@ def study_files(
         out[f"folds_{name}.csv"] = csv_text(list(rows[0]), rows)
         found = [{"feature": f, **{k: "" if v != v else f"{v:.6f}" for k, v in x.items()}} for f, x in walk.importance.items()]
         out[f"importance_{name}.csv"] = csv_text(("feature", "permutation", "worst", "shap"), found)
-    return out
+    told = gate_record(made.gate) | dict(strategy=made.best, strategies=list(made.walks), periods_per_year=made.job.periods, verdict=verdict(made))
+    return out | {"gate.json": json.dumps(told, indent=1) + "\n"}
 
 # %% ../nbs/74_studies.ipynb #paths
 def path_sharpes(

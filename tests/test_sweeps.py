@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from firebot.books import run_book, verify
 from firebot.catalog import make_source
 from firebot.config import ParallelConfig, SweepConfig, load_config
 from firebot.engine import Seat, Setup, backtest
@@ -165,10 +166,27 @@ def test_the_command_leaves_a_folder_and_does_it_again(tmp_path: Path, root: Pat
     done = run()
     assert done.returncode == 0 and "No winner: the result is consistent with luck" in done.stdout, done.stderr
     [folder] = [f for f in (tmp_path / "reports" / "sweeps").iterdir() if f.is_dir()]
-    assert {f.name for f in folder.iterdir()} == {"run.ipynb", "report.html", "config.yaml", "manifest.json", "trials.csv", "gate.json"}
+    assert {f.name for f in folder.iterdir()} == {"run.ipynb", "report.html", "config.yaml", "manifest.json", "trials.csv", "gate.json", "earlier.csv"}
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
     assert run("--set", "parallel.enabled=true").returncode == 0
     assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
     assert len([f for f in (tmp_path / "reports" / "sweeps").iterdir() if f.is_dir()]) == 1
     wrong = run("--set", "sweep.params.slow=[5]")
     assert wrong.returncode == 2 and "smaller than slow" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_is_verified_with_the_trials_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    "Elsewhere, where nothing was ever tried, the same earlier trials count; a forged one is found out"
+    (tmp_path / "settings.ini").write_text("[firebot]\n")
+    monkeypatch.setenv("FIREBOT_WORKSPACE", str(tmp_path))
+    first, second = (run_book(load_config(CONFIG, [f"sweep.params.fast={fast}"]), None, "sweep").folder for fast in ([10, 20], [20, 30]))
+    gates = [json.loads((f / "gate.json").read_text()) for f in (first, second)]
+    assert [g["earlier"] for g in gates] == [0, 2] and len((second / "earlier.csv").read_text().split()) == 3
+    for folder in (first, second):
+        found = verify(folder)
+        assert found.reproduced and set(found.same) == {f.name for f in folder.iterdir()} - {"manifest.json"}, str(found)
+    rows = (second / "earlier.csv").read_text().splitlines()
+    (second / "earlier.csv").write_text("\n".join(rows[:2]) + "\n") # one trial fewer, for a better verdict
+    found = verify(second)
+    assert not found.reproduced and found.edited == ("earlier.csv",) and "gate.json" in found.differs
