@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['COLOURS', 'TABS', 'columns', 'nanoseconds', 'floats', 'figure', 'cards', 'rolling_chart', 'exposure_chart',
            'overview', 'read_round_trips', 'ended_by', 'trades_block', 'run_job', 'around', 'indicators', 'candles',
-           'waiting', 'waiting_lines', 'journal', 'prices', 'life', 'short', 'orders', 'record', 'every_figure',
-           'run_look']
+           'waiting', 'waiting_lines', 'journal', 'prices', 'life', 'short', 'figures', 'orders', 'record',
+           'every_figure', 'run_look']
 
 # %% ../nbs/82_run_page.ipynb #imports
 import json
@@ -183,7 +183,7 @@ def around(
     return slice(int(np.searchsorted(x, span[0] - half)), int(np.searchsorted(x, span[1] + half, side="right")))
 
 # %% ../nbs/82_run_page.ipynb #indicators
-COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#D55E00") # not those of entries, stops and targets first
 
 def indicators(
     job: Any, # `firebot.runs.Job`
@@ -327,6 +327,11 @@ def short(when: str) -> str:
     "A timestamp as written, to the minute and without its offset."
     return when[:16].replace("T", " ")
 
+def figures(text: str) -> str:
+    "A decimal as written, its thousands apart and cents whole."
+    whole, _, rest = text.partition(".")
+    return f"{int(whole):,}" + (f".{rest:0<2}" if rest else "") if whole else ""
+
 def orders(run: Run, state: State) -> Iterator[Block]:
     "Every order with its outcome."
     o = columns(run, "orders.csv")
@@ -339,7 +344,7 @@ def orders(run: Run, state: State) -> Iterator[Block]:
     names = [n for n in words if n in o and (n != "strategy_id" or len(run.strategies) > 1) and (n != "reason" or any(o[n]))]
     numbers = {n for n in names if n in ("quantity", "notional", "filled_quantity", "average_price")}
     cells = {n: [short(x) for x in o[n]] if n in ("timestamp", "closed") else [x.replace("_", " ") for x in o[n]] if n == "type"
-             else [f"{float(x):,.10g}" if x else "" for x in o[n]] if n in numbers else o[n] for n in names}
+             else [figures(x) for x in o[n]] if n in numbers else o[n] for n in names}
     keys = {i: [None if v == "" else float(v) for v in o[n]] for i, n in enumerate(names) if n in numbers}
     yield table("orders", [Column(words[n], num=n in numbers, wrap=n == "reason") for n in names], [list(r) for r in zip(*cells.values())],
                 title="What became of every order?", note="Times are those of the exchange; an order's number tells its life.", unit="orders", keys=keys,

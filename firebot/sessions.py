@@ -53,7 +53,9 @@ def begin(
     put_in = inputs(job)
     facts = dict(config=put_in["config"], seed=put_in["seed"], profile=job.setup.profile.name, strategies=[s.strategy_id for s in job.strategies],
                  symbols=list(job.panel.symbols))
-    return PaperSession(folder, job.strategies, job.setup, job.panel.resolution, facts, ensemble=job.ensemble, **options)
+    session = PaperSession(folder, job.strategies, job.setup, job.panel.resolution, facts, ensemble=job.ensemble, **options)
+    (folder / "config.yaml").write_text(dump_config(job.config), encoding="utf-8") # for those who look: what the limits are
+    return session
 
 def trade(
     job: Job,
