@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TABS', 'days_of', 'missing', 'has_sessions', 'series_gaps', 'catalogue', 'name_of', 'find', 'one_series', 'arrivals',
-           'arrivals_blocks', 'data_look']
+           'arrived', 'arrivals_blocks', 'data_look']
 
 # %% ../nbs/83_data_page.ipynb #imports
 import json
@@ -110,19 +110,26 @@ def arrivals(
             raise DataError(f"{store.path.name}/imports/{path.name} cannot be read ({type(why).__name__}); delete it.") from None
     return out
 
+def arrived(
+    name: str, # Of a report: a time in UTC without separators
+) -> str:
+    "When an import was, to the second."
+    day, _, rest = name.partition("T")
+    return f"{day[:4]}-{day[4:6]}-{day[6:]} {rest[:2]}:{rest[2:4]}:{rest[4:6]}"
+
 def arrivals_blocks(store: Store) -> Iterator[Block]:
     "Files that came, and the rows that were turned away."
     found = arrivals(store)
     files = [(name, f) for name, report in found for f in report["files"]]
-    rows = [[name, f["file"], f["verdict"], ", ".join(f["symbols"]), f["resolution"], f"{f['rows']:,}", f"{f['findings']:,}"] for name, f in files]
-    yield table("files", ["When", Column("File", wrap=True), "Verdict", "Symbols", "Resolution", Column("Rows accepted", num=True),
+    rows = [[arrived(name), f["file"], f["verdict"], ", ".join(f["symbols"]), f["resolution"], f"{f['rows']:,}", f"{f['findings']:,}"] for name, f in files]
+    yield table("files", ["When (UTC)", Column("File", wrap=True), "Verdict", "Symbols", "Resolution", Column("Rows accepted", num=True),
                           Column("Findings", num=True)],
                 rows, title="Which files came?", unit="files", tones=["bad" if f["verdict"] == "refused" else "" for _, f in files],
                 keys={5: [f["rows"] for _, f in files], 6: [f["findings"] for _, f in files]},
                 note=None if found else "Nothing was imported yet: firebot data import FILE...")
     said = [(name, f) for name, report in found for f in report["findings"]]
-    yield table("findings", ["When", Column("File", wrap=True), Column("Row", num=True), "Column", "Value", Column("Reason", wrap=True), "Verdict"],
-                [[name, *(str(f.get(k, "") if f.get(k) is not None else "") for k in ("file", "row", "column", "value", "reason",
+    yield table("findings", ["When (UTC)", Column("File", wrap=True), Column("Row", num=True), "Column", "Value", Column("Reason", wrap=True), "Verdict"],
+                [[arrived(name), *(str(f.get(k, "") if f.get(k) is not None else "") for k in ("file", "row", "column", "value", "reason",
                     "verdict"))] for name, f in said],
                 title="Which rows were turned away, and why?", unit="findings", keys={2: [f.get("row") for _, f in said]})
 

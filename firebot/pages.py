@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['log', 'Block', 'State', 'Look', 'PAGES', 'block', 'head', 'Column', 'table', 'tabs', 'choice', 'search', 'check',
-           'chosen', 'chart', 'looked_at', 'View', 'nothing', 'Memory', 'answer', 'assets', 'page']
+           'chosen', 'chart', 'looked_at', 'View', 'nothing', 'Memory', 'answer', 'assets', 'ready', 'page']
 
 # %% ../nbs/80_pages.ipynb #imports
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from .logs import Log
@@ -91,7 +93,7 @@ def chosen(
     control: Block, # From `tabs`, `choice`, `search` or `check`
 ) -> str: # One of its values
     "What the reader chose, or the beginning where the address says what is not on offer."
-    said = state.get(control["key"], "")
+    said = state.get(control["key"])
     if "options" in control: return said if said in {v for v, _ in control["options"]} else control["value"]
     return said or control.get("value", "")
 
@@ -171,6 +173,14 @@ def assets() -> Path:
     package = Path(firebot.__file__).parent
     return next(d for d in (package.parent / "nbs/dashboards/static", package / "_books/dashboards/static") if d.is_dir())
 
+def ready(modules: Iterable[str] = ("firebot.plots", "plotly.graph_objects")) -> Thread:
+    "Import what draws charts while nobody asks."
+    def fetch() -> None:
+        for m in modules: import_module(m)
+    thread = Thread(target=fetch, daemon=True)
+    thread.start()
+    return thread
+
 def page(
     name: str, # Of the dashboard, as in `PAGES`
     look: Look, # Draws it
@@ -179,7 +189,6 @@ def page(
     import anywidget
     import traitlets
 
-    from firebot.plots import theme
     class Page(anywidget.AnyWidget):
         "A page and what its browser has"
         _esm, _css = assets() / "page.js", assets() / "page.css"
@@ -187,7 +196,9 @@ def page(
         pages: Any = traitlets.List().tag(sync=True)
     widget, memory = Page(name=name, pages=[list(p) for p in PAGES]), Memory()
     def respond(_: Any, asked: Mapping[str, Any], buffers: Any) -> None:
+        from firebot.plots import theme
         themes = dict(themes=[theme(), theme(dark=True)]) if asked["ask"] == 1 else {}
         widget.send(answer(look, asked, memory) | themes)
     widget.on_msg(respond)
+    ready()
     return widget

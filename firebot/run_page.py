@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'TABS', 'columns', 'nanoseconds', 'floats', 'figure', 'cards', 'rolling_chart', 'exposure_chart',
-           'overview', 'read_round_trips', 'trades_block', 'run_job', 'around', 'indicators', 'candles', 'prices',
-           'life', 'orders', 'record', 'every_figure', 'run_look']
+           'overview', 'read_round_trips', 'ended_by', 'trades_block', 'run_job', 'around', 'indicators', 'candles',
+           'waiting', 'waiting_lines', 'journal', 'prices', 'life', 'short', 'figures', 'orders', 'record',
+           'every_figure', 'run_look']
 
 # %% ../nbs/82_run_page.ipynb #imports
 import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -96,7 +98,7 @@ def exposure_chart(run: Run) -> Any: # `firebot.plots.Chart`
     from firebot.plots import thin
     daily = columns(run, "daily_pnl.csv")
     whole = daily["strategy_id"] == "*"
-    equity = float(run.config["portfolio"]["initial_capital"]) + floats(daily["total"][whole])
+    equity = float(run.config["portfolio"]["initial_capital"]) + np.cumsum(floats(daily["total"][whole]))
     share = 1 - floats(daily["cash"][whole]) / equity
     keep = thin(share)
     line = go.Scatter(x=daily["date"][whole][keep], y=share[keep].round(4), mode="lines", name="In the market", line=dict(width=1.2,
@@ -128,19 +130,31 @@ def read_round_trips(run: Run) -> list[dict[str, Any]]:
                  exit_time=int(exit[i]), open=t["open"][i] == "true", bars_held=int(t["bars_held"][i]),
                  **{k: float(t[k][i]) for k in ("quantity", "entry_price", "exit_price", "pnl", "return_pct")}) for i in range(len(entry))]
 
+def ended_by(run: Run, trades: Sequence[Mapping[str, Any]]) -> list[str]: # One for each trade
+    "The kind of order that ended a trade."
+    if not (run.folder / "orders.csv").exists(): return [""] * len(trades)
+    o = columns(run, "orders.csv")
+    kinds = {(a, s, t): k for a, s, t, k, q in zip(o["strategy_id"], o["symbol"], _known(o["closed"]), o["type"], o["status"]) if q == "filled"}
+    return ["" if t["open"] else kinds.get((t["strategy_id"], t["symbol"], t["exit_time"]), "").replace("_", " ") for t in trades]
+
+def _known(texts: Iterable[str]) -> list[int | None]: # Nanoseconds UTC
+    listed = list(texts)
+    found = iter(nanoseconds(x for x in listed if x).tolist())
+    return [next(found) if x else None for x in listed]
+
 def trades_block(run: Run, trades: Sequence[Mapping[str, Any]]) -> Block:
     "Every trade, to sort and filter."
     from firebot.plots import is_daily, stamp
     dates = is_daily(sorted({t["entry_time"] for t in trades}))
     cells = [[t["symbol"], t["strategy_id"], "Long" if t["direction"] > 0 else "Short", f"{t['quantity']:,.10g}", stamp(t["entry_time"], dates=dates),
               f"{t['entry_price']:,.2f}", "open" if t["open"] else stamp(t["exit_time"], dates=dates), f"{t['exit_price']:,.2f}",
-              money(t["pnl"], run.currency), f"{t['return_pct']:.2%}", f"{t['bars_held']:,}"] for t in trades]
+              money(t["pnl"], run.currency), f"{t['return_pct']:.2%}", f"{t['bars_held']:,}", why] for t, why in zip(trades, ended_by(run, trades))]
     keys = {i: [t[k] for t in trades] for i, k in ((3, "quantity"), (4, "entry_time"), (5, "entry_price"), (6, "exit_time"), (7,
         "exit_price"), (8, "pnl"), (9, "return_pct"), (10, "bars_held"))}
     heads: list[Column | str] = ["Symbol", "Strategy", "Side", Column("Quantity", num=True), Column("Entry"), Column("at", num=True), Column("Exit"),
              Column("at", num=True),
              Column("P&L", num=True, tip="After costs, with dividends"), Column("Return", num=True,
-                 tip="Of the money put in"), Column("Bars", num=True)]
+                 tip="Of the money put in"), Column("Bars", num=True), Column("Ended by", tip="The kind of the order that was filled at the exit")]
     day = 86_400_000
     go = [dict(set={"tab": "prices", "symbol": t["symbol"], "zoom": f"{t['entry_time'] // 10**6 - 30 * day}~{t['exit_time'] // 10**6 + 30 * day}"},
                jump=f"candles-{t['symbol'].lower()}") for t in trades]
@@ -169,7 +183,7 @@ def around(
     return slice(int(np.searchsorted(x, span[0] - half)), int(np.searchsorted(x, span[1] + half, side="right")))
 
 # %% ../nbs/82_run_page.ipynb #indicators
-COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#D55E00") # not those of entries, stops and targets first
 
 def indicators(
     job: Any, # `firebot.runs.Job`
@@ -208,6 +222,50 @@ def candles(run: Run, symbol: str, span: tuple[int, int] | None) -> tuple[Any, l
     if span: moved = [t for t in moved if t.entry_time <= cut.timestamp[-1] and (t.exit_time or t.entry_time) >= cut.timestamp[0]]
     return cut, moved, bars, part
 
+# %% ../nbs/82_run_page.ipynb #waiting
+def waiting(
+    run: Run,
+    symbol: str,
+) -> dict[str, list[tuple[int, int, float]]]: # Stop or target -> from and until (nanoseconds UTC), price per share of then
+    "Orders that waited for a price."
+    o = columns(run, "orders.csv")
+    kinds = dict(stop="Stop", stop_limit="Stop", take_profit="Target")
+    told = {i: json.loads(data) for i, data in journal(run, "select order_id, data from events where kind = 'order' and symbol = ?", symbol)}
+    last = int(nanoseconds(columns(run, "equity.csv")["timestamp"][-1:])[0])
+    out: dict[str, list[tuple[int, int, float]]] = {"Stop": [], "Target": []}
+    for i, kind, start, end in zip(o["order_id"], o["type"], _known(o["timestamp"]), _known(o["closed"])):
+        price = told.get(i, {}).get("limit" if kind == "take_profit" else "stop")
+        if kind in kinds and price and start: out[kinds[kind]].append((start, end or last, float(price)))
+    return out
+
+def waiting_lines(
+    found: Mapping[str, Sequence[tuple[int, int, float]]], # From `waiting`
+    starts: np.ndarray, # Of all bars, nanoseconds UTC
+    factor: np.ndarray, # By bar, from the share of then to the share as drawn
+    dates: bool, # Is the axis one of days?
+) -> list[Any]: # Plotly traces
+    "Stops and targets as lines from when they were placed to when they were gone."
+    import plotly.graph_objects as go
+
+    from firebot.plots import BLUE, VERMILION, wall_clock
+    out = []
+    for name, colour in (("Stop", VERMILION), ("Target", BLUE)):
+        if not (rows := found.get(name)): continue
+        row = np.clip(np.searchsorted(starts, [a for a, _, _ in rows], side="right") - 1, 0, len(starts) - 1)
+        level = np.array([p for *_, p in rows]) * factor[row]
+        a, b = (wall_clock([r[k] for r in rows], dates=dates) for k in (0, 1))
+        gap = np.full(len(rows), np.nan)
+        out.append(go.Scatter(x=np.column_stack([a, b, gap]).ravel(), y=np.column_stack([level, level, gap]).ravel().round(4), name=name, mode="lines",
+                              line=dict(color=colour, width=1.6), hovertemplate=f"{name} %{{y:,.2f}}<extra></extra>"))
+    return out
+
+def journal(run: Run, query: str, *values: str) -> list[tuple[Any, ...]]:
+    "Rows of a run's journal, read only."
+    path = run.folder / "journal.sqlite"
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db: return db.execute(query, values).fetchall()
+    except sqlite3.Error as why: raise RunError(f"{run.name}/journal.sqlite cannot be read ({why}); run it again.") from None
+
 # %% ../nbs/82_run_page.ipynb #prices
 def prices(run: Run, state: State) -> Iterator[Block]:
     "Candles of one symbol, what was traded there, and what the strategy looked at."
@@ -220,12 +278,16 @@ def prices(run: Run, state: State) -> Iterator[Block]:
         yield block("text", "none", title="No trade was made", lines=["There is nothing to show on a price chart."])
         return
     symbol = choice("symbol", "Symbol", [(s, s) for s in traded])
-    looks = choice("looks", "Indicators of", [("", "none"), *((n, n) for n in run.strategies)], run.strategies[0] if len(run.strategies) == 1 else "")
+    looks = choice("looks", "Indicators of", [("none", "none"), *((n, n) for n in run.strategies)], run.strategies[0] if len(run.strategies) == 1 else None)
     yield block("controls", "controls", controls=[symbol, looks])
     name, span = chosen(state, symbol), looked_at(state, "zoom")
     bars, trades, whole, part = candles(run, name, span)
     drawn = candle_chart(bars, trades, run.currency)
     dates = is_daily(whole.timestamp)
+    job = run_job(run)
+    s = job.panel.symbols.index(name)
+    there = ~np.isnan(job.panel.close[:, s])
+    for line in waiting_lines(waiting(run, name), whole.timestamp, whole.close / job.panel.close[there, s], dates): drawn.figure.add_trace(line)
     if span:
         at = wall_clock(bars.timestamp, dates=dates)
         seen = (at >= span[0]) & (at <= span[1])
@@ -235,10 +297,7 @@ def prices(run: Run, state: State) -> Iterator[Block]:
         log = drawn.figure.layout.yaxis.type == "log"
         drawn.figure.update_xaxes(range=list(span)).update_yaxes(range=list(np.log10(limits)) if log and limits[0] > 0 else limits)
     below = []
-    if chosen(state, looks):
-        job = run_job(run)
-        s = job.panel.symbols.index(name)
-        there = ~np.isnan(job.panel.close[:, s])
+    if chosen(state, looks) != "none":
         close = np.full(len(job.panel), np.nan)
         close[there] = whole.close
         x = wall_clock(bars.timestamp, dates=dates)
@@ -258,15 +317,20 @@ def life(
     order_id: str, # Such as O000001
 ) -> Block:
     "All events of one order."
-    path = run.folder / "journal.sqlite"
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-            rows = db.execute("select seq, timestamp, kind, symbol, data from events where order_id = ? order by seq", (order_id,)).fetchall()
-    except sqlite3.Error as why: raise RunError(f"{run.name}/journal.sqlite cannot be read ({why}); run it again.") from None
+    rows = journal(run, "select seq, timestamp, kind, symbol, data from events where order_id = ? order by seq", order_id)
     def words(text: str) -> str: return ", ".join(f"{k} {v}" for k, v in json.loads(text).items() if v not in (None, "", {}))
-    return table("life", ["Event", "When", "What", "Symbol", Column("Details", wrap=True)],
-                 [[str(seq), when, kind, symbol, words(data)] for seq, when, kind, symbol,
-                  data in rows], title=f"The life of {order_id}", unit="events")
+    return table("life", ["Event", "When (UTC)", "What", "Symbol", Column("Details", wrap=True)],
+                 [[str(seq), short(when), kind, symbol, words(data)] for seq, when, kind, symbol, data in rows],
+                 title=f"The life of {order_id}", unit="events")
+
+def short(when: str) -> str:
+    "A timestamp as written, to the minute and without its offset."
+    return when[:16].replace("T", " ")
+
+def figures(text: str) -> str:
+    "A decimal as written, its thousands apart and cents whole."
+    whole, _, rest = text.partition(".")
+    return f"{int(whole):,}" + (f".{rest:0<2}" if rest else "") if whole else ""
 
 def orders(run: Run, state: State) -> Iterator[Block]:
     "Every order with its outcome."
@@ -275,16 +339,16 @@ def orders(run: Run, state: State) -> Iterator[Block]:
     yield block("cards", "order-cards", cards=[dict(label="Orders", value=f"{len(o['status']):,}")] +
                 [dict(label=k.replace("_", " ").capitalize(), value=f"{v:,}") for k, v in counted.most_common()])
     if state.get("order"): yield life(run, state["order"])
-    names = [n for n in ("order_id", "timestamp", "symbol", "side", "type", "quantity", "notional", "status", "filled_quantity",
-                         "average_price", "closed", "reason", "strategy_id") if n in o]
-    heads = [Column(n.removesuffix("_id").replace("_", " ").capitalize(), num=n in ("quantity", "notional", "filled_quantity",
-        "average_price")) for n in names]
-    rows = [list(r) for r in zip(*(o[n] for n in names))]
-    keys = {i: [None if v == "" else float(v) for v in o[n]] for i, n in enumerate(names) if n in ("quantity", "notional",
-        "filled_quantity", "average_price")}
-    yield table("orders", heads, rows, title="What became of every order?", unit="orders", keys=keys, go=[dict(set={"order": i},
-        jump="life") for i in o["order_id"]],
-                tones=["bad" if s == "rejected" else "" for s in o["status"]])
+    words = dict(order_id="Order", timestamp="Placed", symbol="Symbol", strategy_id="Strategy", side="Side", type="Type", quantity="Quantity",
+                 notional="Amount", status="Status", filled_quantity="Filled", average_price="Price", closed="Closed", reason="Why")
+    names = [n for n in words if n in o and (n != "strategy_id" or len(run.strategies) > 1) and (n != "reason" or any(o[n]))]
+    numbers = {n for n in names if n in ("quantity", "notional", "filled_quantity", "average_price")}
+    cells = {n: [short(x) for x in o[n]] if n in ("timestamp", "closed") else [x.replace("_", " ") for x in o[n]] if n == "type"
+             else [figures(x) for x in o[n]] if n in numbers else o[n] for n in names}
+    keys = {i: [None if v == "" else float(v) for v in o[n]] for i, n in enumerate(names) if n in numbers}
+    yield table("orders", [Column(words[n], num=n in numbers, wrap=n == "reason") for n in names], [list(r) for r in zip(*cells.values())],
+                title="What became of every order?", note="Times are those of the exchange; an order's number tells its life.", unit="orders", keys=keys,
+                go=[dict(set={"order": i}, jump="life") for i in o["order_id"]], tones=["bad" if s == "rejected" else "" for s in o["status"]])
 
 # %% ../nbs/82_run_page.ipynb #record
 def record(run: Run) -> Iterator[Block]:
@@ -326,7 +390,7 @@ def run_look(
     parts = tabs("tab", TABS)
     tab, e = chosen(state, parts), run.config["execution"]
     badges: list[tuple[str, ...]] = [(run.manifest["kind"],), (run.config["run"]["resolution"],), (e["fill_model"],), *((s,) for s in run.strategies)]
-    if run.manifest.get("warnings"): badges.append((f"{len(run.manifest['warnings'])} warnings", "bad", "See the record"))
+    if n := len(run.manifest.get("warnings") or ()): badges.append((f"{n} warning{'s' * (n > 1)}", "bad", "See the record"))
     if e["fill_model"] == "instant": badges.append(("optimistic fills", "bad", "Orders filled at the close they were decided on"))
     views = dict(overview=lambda: overview(run, state), prices=lambda: prices(run, state), trades=lambda: [trades_block(run, read_round_trips(run))],
                  orders=lambda: orders(run, state), figures=lambda: [every_figure(run)], record=lambda: record(run))

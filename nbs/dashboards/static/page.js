@@ -15,6 +15,7 @@ const el = (tag, props = {}, ...children) => {
 };
 const isTree = x => x && typeof x === "object" && !Array.isArray(x) && !ArrayBuffer.isView(x);
 const merge = (a, b) => { for (const k in b) a[k] = isTree(b[k]) ? merge(isTree(a[k]) ? a[k] : {}, b[k]) : b[k]; return a; };
+const plural = (n, unit) => n !== 1 || /series$/.test(unit) ? unit : unit.replace(/(ss|x)es$|s$/, "$1");
 const media = q => window.matchMedia(q);
 const narrow = media("(max-width: 640px)"), darkness = media("(prefers-color-scheme: dark)"), coarse = media("(pointer: coarse)");
 const chosenTheme = () => { try { return localStorage.getItem("firebot-theme") || "auto"; } catch { return "auto"; } };
@@ -149,7 +150,7 @@ class Page {
   code(block, at) { at.append(...this.title(block).filter(Boolean), el("pre", { tabindex: "0" }, el("code", { text: block.text }))); }
   cards(block, at) {
     at.append(...this.title(block).filter(Boolean));
-    at.append(el("dl", {}, block.cards.map(c => el("div", { class: c.tone || "", title: c.tip, tabindex: c.tip ? "0" : null },
+    at.append(el("dl", {}, block.cards.map(c => el("div", { class: c.tone || "", "data-tip": c.tip, tabindex: c.tip ? "0" : null },
       el("dt", { text: c.label }), el("dd", { text: c.value }), c.note && el("dd", { class: "fb-note", text: c.note }),
       c.share !== undefined && el("meter", { min: 0, max: 1, low: 0.6, high: 0.85, optimum: 0, value: c.share, "aria-label": c.label })))));
   }
@@ -174,6 +175,9 @@ class Page {
         this.set({ [block.key]: next }, true);
       } })));
     at.append(list);
+    // On a narrow screen the list is wider than the page: bring the chosen one into it.
+    requestAnimationFrame(() => { const on = list.querySelector('[aria-selected="true"]');
+      if (on) list.scrollLeft = on.offsetLeft - list.offsetLeft - (list.clientWidth - on.offsetWidth) / 2; });
   }
   controls(block, at) {
     for (const c of block.controls) {
@@ -195,6 +199,11 @@ class Page {
   // A table sorts, filters and turns its leaves here. Cells are text; `keys` gives numbers to sort by.
   table(block, at) {
     const memory = this.tables[block.id] = this.tables[block.id] || { sort: block.sort || null, word: "", page: 0 };
+    if (!block.rows.length) {  // nothing to sort: one line says so
+      at.append(...this.title(block).filter(Boolean));
+      if (!block.note) at.append(el("p", { class: "fb-note", text: `0 ${block.unit || "rows"}` }));
+      return;
+    }
     const size = block.page || 25, chosen = new Set((this.state[block.choose] || "").split(",").filter(Boolean));
     const count = el("p", { class: "fb-note", "aria-live": "polite" }), table = el("table"), pager = el("p", { class: "fb-pager" });
     const sortKey = (row, j) => { const k = block.keys && block.keys[j]; return k ? k[row] : block.rows[row][j]; };
@@ -238,7 +247,7 @@ class Page {
         return el("tr", { "data-row": i, class: block.tones && block.tones[i] }, box, cells);
       });
       table.replaceChildren(el("thead", {}, head), el("tbody", {}, body));
-      count.textContent = (word ? `${index.length.toLocaleString("en")} of ` : "") + `${block.rows.length.toLocaleString("en")} ${block.unit || "rows"}` + (block.more ? `; ${block.more}` : "");
+      count.textContent = (word ? `${index.length.toLocaleString("en")} of ` : "") + `${block.rows.length.toLocaleString("en")} ${plural(block.rows.length, block.unit || "rows")}` + (block.more ? `; ${block.more}` : "");
       pager.replaceChildren();
       if (pages > 1) {
         const turn = (by, text) => el("button", { type: "button", text, disabled: memory.page + by < 0 || memory.page + by >= pages, onclick: () => { memory.page += by; fill(); } });
@@ -266,6 +275,12 @@ class Page {
     layout.template = this.themes[+isDark()];
     const slim = (layout.meta || {}).narrow || {};
     if (phone) { spec.data.forEach(t => merge(t, slim.data || {})); merge(layout, slim.layout || {}); }
+    // Without a legend there is nothing above the picture.
+    const named = spec.data.filter(t => t.name && t.showlegend !== false && !["heatmap", "candlestick", "parcoords"].includes(t.type)).length;
+    if (named < 2 && layout.showlegend !== true && layout.margin && !(layout.meta || {}).still && !layout.xaxis2) {
+      layout.height = (layout.height || 400) - Math.max(0, layout.margin.t - 16);
+      layout.margin.t = Math.min(layout.margin.t, 16);
+    }
     const height = Math.max(160, (layout.height || 400) - 50);
     plot.style.height = `${height}px`;
     layout.height = height;
