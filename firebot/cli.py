@@ -557,8 +557,8 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as error:
         if debug: raise
         code = _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, its permissions and the space left.", 1)
-    except Exception as error:
-        from firebot.models import ConfigError, FireBotError # only now: it brings numpy, and a list of commands needs none
+    except Exception as error: # the names of errors come only now: they bring numpy, which a list of commands does not need
+        from firebot.models import ConfigError, FireBotError
         if debug or not isinstance(error, FireBotError): raise
         code = _say(str(error), 2 if isinstance(error, ConfigError) else 1)
     sys.exit(code)
