@@ -569,7 +569,6 @@ def parity(config: ConfigPath, set_: Set = None,
 # %% ../nbs/90_cli.ipynb #main
 def main(args: Sequence[str] | None = None) -> None:
     "The `firebot` command."
-    from firebot.models import ConfigError, FireBotError
     given = list(sys.argv[1:] if args is None else args)
     debug, arguments = "--debug" in given, [a for a in given if a != "--debug"] or ["--help"]
     try: code = app(arguments, standalone_mode=False) or 0
@@ -582,8 +581,9 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as error:
         if debug: raise
         code = _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, its permissions and the space left.", 1)
-    except FireBotError as error:
-        if debug: raise
+    except Exception as error: # the names of errors come only now: they bring numpy, which a list of commands does not need
+        from firebot.models import ConfigError, FireBotError
+        if debug or not isinstance(error, FireBotError): raise
         code = _say(str(error), 2 if isinstance(error, ConfigError) else 1)
     sys.exit(code)
 

@@ -14,11 +14,10 @@ __all__ = ['FORMULAS', 'FORMS', 'Line', 'WIDTH', 'BELOW', 'SYMBOLS', 'PAPER_ROWS
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cached_property
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,10 +33,8 @@ from firebot.metrics import (
     DEFINITIONS,
     METRICS,
     cagr,
-    daily_curve,
     drawdown,
     drawdown_table,
-    format_metric,
     max_drawdown,
     money,
     monthly_returns,
@@ -206,7 +203,8 @@ def sides_part(run: Sheet) -> Part:
     trades, rows = round_trips(run), []
     for by in ("symbol", "direction"):
         for name, x in split_trades(trades, by).to_dict("index").items():
-            if name != ACCOUNT: rows.append((str(name), float(x["pnl"]), *(x[k] for k in ("trades", "win_rate", "profit_factor", "average_bars_held"))))
+            figures = (x[k] for k in ("trades", "win_rate", "profit_factor", "average_bars_held"))
+            if name != ACCOUNT: rows.append((str(name), float(x["pnl"]), *figures))
     return Part("By symbol and side", ("Where", "P&L", "Closed trades", "Won", "Profit factor", "Bars held"),
                 ("text", "money", "count", "percent", "ratio", "number"), tuple(rows),
                 "P&L counts what is still open too, at its last price; the other figures are of closed trades.")
@@ -326,7 +324,7 @@ def drawing(
     fill: bool = False, # Fill between zero and the last line?
 ) -> Any: # A reportlab Drawing
     "Lines over time."
-    from reportlab.graphics.shapes import Drawing, PolyLine, Polygon
+    from reportlab.graphics.shapes import Drawing, Polygon, PolyLine
     from reportlab.graphics.shapes import Line as Stroke
     from reportlab.lib.colors import HexColor
     d, left, right, bottom, top = Drawing(WIDTH, height), 52.0, WIDTH - 4, 16.0, height - 16
@@ -343,7 +341,7 @@ def drawing(
         d.add(_label(left - 5, float(y(v)) - 2.6, say(v), "end"))
     for i, text in date_ticks(time):
         if x(i) < right - 18: d.add(_label(float(x(i)), 3, text, "start"))
-    for k, (name, values, colour) in enumerate(lines):
+    for k, (_, values, colour) in enumerate(lines):
         there = np.flatnonzero(~np.isnan(values))
         if not len(there): continue
         keep = there[thin(values[there], 900)]
@@ -402,7 +400,8 @@ def paper_table(part: Part, currency: str, widths: Sequence[float], latest: bool
     head = [[plain_text(c) for c in part.columns]] if any(part.columns) else []
     first = next((i for i, k in enumerate(part.kinds) if k not in ("text", "date")), len(part.kinds))
     rules = [("FONT", (0, 0), (-1, -1), "Helvetica", 7.4), ("LINEBELOW", (0, 0), (-1, -1), 0.4, _colour(LIGHT["grid"])),
-             *(("ALIGN", (i, 0), (i, -1), "RIGHT") for i, k in enumerate(part.kinds) if i >= first and k != "text"), ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 3),
+             *(("ALIGN", (i, 0), (i, -1), "RIGHT") for i, k in enumerate(part.kinds) if i >= first and k != "text"),
+             ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 3),
              ("RIGHTPADDING", (0, 0), (-1, -1), 3), ("TOPPADDING", (0, 0), (-1, -1), 2.2), ("BOTTOMPADDING", (0, 0), (-1, -1), 2.2)]
     if head: rules += [("TEXTCOLOR", (0, 0), (-1, 0), _colour(LIGHT["faint"])), ("LINEBELOW", (0, 0), (-1, 0), 0.8, _colour(LIGHT["faint"]))]
     rules += _tinted(part, shown, len(head))
@@ -410,7 +409,8 @@ def paper_table(part: Part, currency: str, widths: Sequence[float], latest: bool
         if len(part.rows) > most else ""
     note = [Paragraph(marked_up(t), style["note"]) for t in (" ".join(filter(None, (cut, part.note))),) if t]
     if not part.rows: return [Paragraph(marked_up(part.title), style["h2"]), Paragraph("None.", style["note"])]
-    return [Paragraph(marked_up(part.title), style["h2"]), Table(head + body, widths, repeatRows=len(head), hAlign="LEFT", style=TableStyle(rules)), *note]
+    table = Table(head + body, widths, repeatRows=len(head), hAlign="LEFT", style=TableStyle(rules))
+    return [Paragraph(marked_up(part.title), style["h2"]), table, *note]
 
 # %% ../nbs/65_tear_sheets.ipynb #table-parts
 def _colour(code: str) -> Any:
@@ -528,8 +528,8 @@ class Exact(float):
     "A float that is written with all its digits"
     def __format__(self, spec: str) -> str: return repr(float(self))
 
-NUMBERS = dict(money="#,##0.00", price="#,##0.00##", percent="0.00%", ratio="0.00", number="#,##0.######", quantity="#,##0.######", count="#,##0", date="yyyy-mm-dd",
-               time="yyyy-mm-dd hh:mm")
+NUMBERS = dict(money="#,##0.00", price="#,##0.00##", percent="0.00%", ratio="0.00", number="#,##0.######", quantity="#,##0.######", count="#,##0",
+               date="yyyy-mm-dd", time="yyyy-mm-dd hh:mm")
 
 def put(page: Any, row: int, column: int, value: Any, form: Any = None) -> None:
     "A value in a cell, by its type; a text is never a formula."
@@ -576,9 +576,10 @@ def _curve_page(book: Any, forms: Mapping[str, Any], run: Sheet, whole: Curve) -
     daily = bool(len(c.days) == len(np.unique(c.days)))
     moments = (c.time + 1).astype("datetime64[ns]").astype("datetime64[us]").tolist()
     times = c.days.tolist() if daily else moments
-    columns: list[tuple[str, Sequence[Any], str]] = [
+    columns: list[tuple[str, Any, str]] = [ # Head, values, kind
         ("Day" if daily else "Time", times, "date" if daily else "time"), ("Equity", c.equity, "money"), (run.benchmark, c.benchmark, "money"),
-        ("Drawdown", drawdown(c.equity), "percent"), (f"Drawdown, {run.benchmark}", drawdown(c.benchmark), "percent"), ("Rolling Sharpe", steady, "ratio")]
+        ("Drawdown", drawdown(c.equity), "percent"), (f"Drawdown, {run.benchmark}", drawdown(c.benchmark), "percent"),
+        ("Rolling Sharpe", steady, "ratio")]
     if len(c.after_tax): columns.append(("After taxes paid", c.after_tax, "money"))
     for j, (name, values, kind) in enumerate(columns):
         page.write_string(0, j, name, forms["right"] if j else forms["head"])
@@ -601,7 +602,8 @@ def _curve_page(book: Any, forms: Mapping[str, Any], run: Sheet, whole: Curve) -
 # %% ../nbs/65_tear_sheets.ipynb #workbook
 def tear_xlsx(run: Sheet) -> bytes:
     "The tear sheet of `run` as a workbook."
-    if find_spec("xlsxwriter") is None: raise ConfigError("a workbook needs the extra `dashboard`; install firebot[dashboard], or take --to pdf.")
+    if find_spec("xlsxwriter") is None:
+        raise ConfigError("a workbook needs the extra `dashboard`; install firebot[dashboard], or take --to pdf.")
     import xlsxwriter
     c, out = curve(run), io.BytesIO()
     book = xlsxwriter.Workbook(out, dict(in_memory=True, strings_to_formulas=False, strings_to_numbers=False, strings_to_urls=False))

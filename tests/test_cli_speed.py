@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-HEAVY = {"duckdb", "IPython", "ipykernel", "matplotlib", "nbconvert", "numba", "pandas", "papermill", "plotly",
+HEAVY = {"duckdb", "IPython", "ipykernel", "matplotlib", "nbconvert", "numba", "numpy", "pandas", "papermill", "plotly",
          "polars", "pyarrow", "scipy", "sqlalchemy", "torch", "vectorbt"}
 ASK = """
 import sys

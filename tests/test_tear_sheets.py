@@ -109,10 +109,12 @@ def test_strategies_add_up(folder, book):
 def test_the_paper_names_the_figures(folder, pages):
     m, text = json.loads((folder/"metrics.json").read_text()), "\n".join(pages)
     flat = " ".join(text.split())
-    for k in ("total_return", "cagr", "sharpe", "sortino", "max_drawdown", "excess_return", "volatility", "win_rate"): assert format_metric(k, m[k]) in pages[0]
+    first = ("total_return", "cagr", "sharpe", "sortino", "max_drawdown", "excess_return", "volatility", "win_rate")
+    assert all(format_metric(k, m[k]) in pages[0] for k in first)
     assert money(m["final_equity"], places=0) in pages[0]
     for k in m: assert METRICS[k].label in flat and format_metric(k, m[k]) in flat
-    for head in ("Month by month", "Year by year", "The deepest falls", "Schedule D", "Before and after tax", "Trades", "Configuration"): assert head in text
+    heads = ("Month by month", "Year by year", "The deepest falls", "Schedule D", "Before and after tax", "Trades", "Configuration")
+    assert all(head in text for head in heads)
     for name, digest in json.loads((folder/"manifest.json").read_text())["results"].items(): assert name in text and digest in text
     assert "?" not in flat and "■" not in flat
 
