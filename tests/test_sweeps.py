@@ -166,7 +166,8 @@ def test_the_command_leaves_a_folder_and_does_it_again(tmp_path: Path, root: Pat
     done = run()
     assert done.returncode == 0 and "No winner: the result is consistent with luck" in done.stdout, done.stderr
     [folder] = [f for f in (tmp_path / "reports" / "sweeps").iterdir() if f.is_dir()]
-    assert {f.name for f in folder.iterdir()} == {"run.ipynb", "report.html", "config.yaml", "manifest.json", "trials.csv", "gate.json", "earlier.csv"}
+    files = {"run.ipynb", "report.html", "config.yaml", "manifest.json", "trials.csv", "gate.json", "earlier.csv"}
+    assert {f.name for f in folder.iterdir()} == files
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
     assert run("--set", "parallel.enabled=true").returncode == 0
     assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
