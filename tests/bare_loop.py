@@ -40,10 +40,25 @@ def raptor_strategy(signals: np.ndarray) -> Any:
     from raptorbt import Strategy
 
     class Told(Strategy):
-        def on_start(self, *args: Any) -> None: self.row = -1
-        def on_bar(self, ctx: Any, bar: Any) -> None:
+        row = -1
+        def on_bar(self, ctx: Any) -> None:
             self.row += 1
             x = signals[self.row]
             if x == 1: self.enter()
             elif x == 0: self.close_position()
     return Told()
+
+
+def told_strategy(signals: np.ndarray) -> Any:
+    "A strategy of ours that is asked at each bar and reads one decision."
+    from firebot.strategies import Strategy, StreamRunner
+
+    class Told(Strategy):
+        bar_by_bar = True
+        row = -1
+        def features(self) -> dict[str, tuple]: return {"price": ("last",)}
+        def generate_signal(self, features: dict[str, float]) -> object:
+            self.row += 1
+            x = signals[self.row]
+            return self.signal("BUY") if x == 1 else self.signal("CLOSE_LONG") if x == 0 else None
+    return StreamRunner(Told("told", {}), 1)
