@@ -9,7 +9,7 @@ FROM_LOCK = $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode 
 	{ echo "uv could not install; pip tries"; $(BIN)/python -m pip install --quiet --require-hashes -r $(1); }
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --cov
 
-.PHONY: help install backtest test test-all lab bench lint lock readme prepare
+.PHONY: help install backtest test test-all lab dashboard bench lint lock readme prepare
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -31,6 +31,9 @@ lint: .venv/.stamp-dev ## the rules of the house alone, ruff and mypy among them
 
 lab: .venv/.stamp-dev ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. nbs/index.ipynb $(ARGS)
+
+dashboard: .venv/.stamp-dev ## runs, paper sessions, taxes, sweeps and data in a browser
+	@$(BIN)/firebot dashboard $(ARGS)
 
 bench: .venv/.stamp-dev ## the benchmark books again, on this machine
 	@for book in nbs/benchmarks/*.ipynb; do echo "$$book"; \

@@ -121,14 +121,16 @@ def arrivals_blocks(store: Store) -> Iterator[Block]:
     "Files that came, and the rows that were turned away."
     found = arrivals(store)
     files = [(name, f) for name, report in found for f in report["files"]]
-    rows = [[arrived(name), f["file"], f["verdict"], ", ".join(f["symbols"]), f["resolution"], f"{f['rows']:,}", f"{f['findings']:,}"] for name, f in files]
+    rows = [[arrived(name), f["file"], f["verdict"], ", ".join(f["symbols"]), f["resolution"],
+             f"{f['rows']:,}", f"{f['findings']:,}"] for name, f in files]
     yield table("files", ["When (UTC)", Column("File", wrap=True), "Verdict", "Symbols", "Resolution", Column("Rows accepted", num=True),
                           Column("Findings", num=True)],
                 rows, title="Which files came?", unit="files", tones=["bad" if f["verdict"] == "refused" else "" for _, f in files],
                 keys={5: [f["rows"] for _, f in files], 6: [f["findings"] for _, f in files]},
                 note=None if found else "Nothing was imported yet: firebot data import FILE...")
     said = [(name, f) for name, report in found for f in report["findings"]]
-    yield table("findings", ["When (UTC)", Column("File", wrap=True), Column("Row", num=True), "Column", "Value", Column("Reason", wrap=True), "Verdict"],
+    yield table("findings", ["When (UTC)", Column("File", wrap=True), Column("Row", num=True), "Column", "Value", Column("Reason", wrap=True),
+                             "Verdict"],
                 [[arrived(name), *(str(f.get(k, "") if f.get(k) is not None else "") for k in ("file", "row", "column", "value", "reason",
                     "verdict"))] for name, f in said],
                 title="Which rows were turned away, and why?", unit="findings", keys={2: [f.get("row") for _, f in said]})

@@ -90,7 +90,8 @@ def runs_table(
     columns = [Column("Run"), Column("Strategies"), Column("From"), Column("To"), Column("Bars"), Column("Fills"), Column("Tags"),
                *(Column(label, num=True, tip=DEFINITIONS[k]) for k, label in FIGURES.items())]
     rows = [[r.name, ", ".join(r.strategies), r.metrics.get("start"), r.metrics.get("end"), r.config["run"]["resolution"],
-             r.config["execution"]["fill_model"], ", ".join(tags(r)), *(format_metric(k, r.metrics.get(k), r.currency) for k in FIGURES)] for r in shown]
+             r.config["execution"]["fill_model"], ", ".join(tags(r)),
+             *(format_metric(k, r.metrics.get(k), r.currency) for k in FIGURES)] for r in shown]
     keys = {7 + i: [r.metrics.get(k) for r in shown] for i, k in enumerate(FIGURES)}
     return table("runs", columns, rows, unit="runs", keys=keys, choose="compare", most=5, ids=[r.name for r in shown],
                  go=[dict(href=f"run.ipynb?run={r.name}") for r in shown])
@@ -164,8 +165,8 @@ def home_look(
     names = sorted({s for r in known for s in r.strategies})
     strategy = choice("strategy", "Strategy", [("", "All strategies"), *((n, n) for n in names)])
     tag = choice("tag", "Tag", [("", "All tags"), *((t, t) for t in sorted({t for r in known for t in tags(r)}))])
-    shown = [r for r in known if r.manifest["kind"].startswith(chosen(state, kind)) and chosen(state, strategy) in ("", *r.strategies)
-             and chosen(state, tag) in ("", *tags(r))]
+    shown = [r for r in known if r.manifest["kind"].startswith(chosen(state, kind))
+             and chosen(state, strategy) in ("", *r.strategies) and chosen(state, tag) in ("", *tags(r))]
     picked = [r for r in known if r.name in state.get("compare", "").split(",")][:5]
     blocks = [head("Runs", "Tick up to five runs to see them beside each other; the name opens a run."),
               block("controls", "controls", controls=[kind, strategy, tag]), runs_table(shown)]

@@ -255,7 +255,8 @@ def waiting_lines(
         level = np.array([p for *_, p in rows]) * factor[row]
         a, b = (wall_clock([r[k] for r in rows], dates=dates) for k in (0, 1))
         gap = np.full(len(rows), np.nan)
-        out.append(go.Scatter(x=np.column_stack([a, b, gap]).ravel(), y=np.column_stack([level, level, gap]).ravel().round(4), name=name, mode="lines",
+        out.append(go.Scatter(x=np.column_stack([a, b, gap]).ravel(), y=np.column_stack([level, level, gap]).ravel().round(4), name=name,
+                              mode="lines",
                               line=dict(color=colour, width=1.6), hovertemplate=f"{name} %{{y:,.2f}}<extra></extra>"))
     return out
 
@@ -278,7 +279,8 @@ def prices(run: Run, state: State) -> Iterator[Block]:
         yield block("text", "none", title="No trade was made", lines=["There is nothing to show on a price chart."])
         return
     symbol = choice("symbol", "Symbol", [(s, s) for s in traded])
-    looks = choice("looks", "Indicators of", [("none", "none"), *((n, n) for n in run.strategies)], run.strategies[0] if len(run.strategies) == 1 else None)
+    looks = choice("looks", "Indicators of", [("none", "none"), *((n, n) for n in run.strategies)],
+                   run.strategies[0] if len(run.strategies) == 1 else None)
     yield block("controls", "controls", controls=[symbol, looks])
     name, span = chosen(state, symbol), looked_at(state, "zoom")
     bars, trades, whole, part = candles(run, name, span)
@@ -347,7 +349,8 @@ def orders(run: Run, state: State) -> Iterator[Block]:
              else [figures(x) for x in o[n]] if n in numbers else o[n] for n in names}
     keys = {i: [None if v == "" else float(v) for v in o[n]] for i, n in enumerate(names) if n in numbers}
     yield table("orders", [Column(words[n], num=n in numbers, wrap=n == "reason") for n in names], [list(r) for r in zip(*cells.values())],
-                title="What became of every order?", note="Times are those of the exchange; an order's number tells its life.", unit="orders", keys=keys,
+                title="What became of every order?", note="Times are those of the exchange; an order's number tells its life.", unit="orders",
+                keys=keys,
                 go=[dict(set={"order": i}, jump="life") for i in o["order_id"]], tones=["bad" if s == "rejected" else "" for s in o["status"]])
 
 # %% ../nbs/82_run_page.ipynb #record
