@@ -275,14 +275,15 @@ def test_a_replacement_only_grows_older_and_dearer(seed: int, method: str, holdi
 
 @given(st.integers(1, 10**6), st.integers(1, 60))
 def test_an_oversold_history_names_the_same_row_whatever_the_scale(quantity: int, n: int) -> None:
-    rows = [dict(date=START + timedelta(i), symbol="M", side="buy" if i < n else "sell", quantity=quantity, amount=1, order_id=i) for i in range(2 * n + 1)]
+    rows = [dict(date=START + timedelta(i), symbol="M", side="buy" if i < n else "sell", quantity=quantity, amount=1, order_id=i)
+            for i in range(2 * n + 1)]
     with pytest.raises(DataError, match=f"row {2 * n + 1}, sell of M"): make_legs(trades(rows))
 
 
 # ---------------------------------------------------------------- rules
 def test_what_multiplies_without_end_is_refused() -> None:
     text = "date,symbol,side,quantity,amount,order_id\n" + "".join(
-        f"{START + timedelta(i // 2)},M,{'buy' if i % 2 == 0 else 'sell'},{1000 + 37 * i % 101 - 40 * (i % 2)},{(1000 + 37 * i % 101) * (300 - i)},o{i}\n"
+        f"{START + timedelta(i // 2)},M,{('buy', 'sell')[i % 2]},{1000 + 37 * i % 101 - 40 * (i % 2)},{(1000 + 37 * i % 101) * (300 - i)},o{i}\n"
         for i in range(300))
     legs = make_legs(read(text))
     assert len(fold(legs).pieces) > 5000
