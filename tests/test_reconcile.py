@@ -397,9 +397,9 @@ def test_one_row_may_close_and_open() -> None:
     ours = b"date,symbol,side,quantity,price,commission\n2024-02-01,AAA,buy,100,40.00,1.00\n2024-03-01,AAA,sell,150,42.00,0.00\n"
     head = ACTIVITY + 'Trades,Data,Trade,Stocks,USD,AAA,"2024-02-01, 10:00:00",100,40,-4000,-1,4001,0,O\n'
     both = 'Trades,Data,Trade,Stocks,USD,AAA,"2024-03-01, 10:00:00",-150,42,6300,0,-6101,199,C;O\n'
-    for lots in ("", "Trades,Data,ClosedLot,Stocks,USD,AAA,2024-02-01,100,40.01,,,4001,199,ST\n"):
-        said = read_statement((head + both + lots).encode(), "a.csv")
-        assert (said.realized is None) == (not lots) and any("close and open" in k for k in said.ignored) == (not lots)
+    for below in ("", "Trades,Data,ClosedLot,Stocks,USD,AAA,2024-02-01,100,40.01,,,4001,199,ST\n"):
+        said = read_statement((head + both + below).encode(), "a.csv")
+        assert (said.realized is None) == (not below) and any("close and open" in k for k in said.ignored) == (not below)
         report = reconcile(read_csv(ours, "fills.csv"), said, allow_short=True)
         assert not report.differences, str(report)
 
