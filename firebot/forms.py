@@ -206,7 +206,7 @@ def corrected(
 ) -> pa.Table:
     "The form beside a 1099-B that says otherwise; `DataError` for a sale that the form does not have."
     if more := sorted(set(reported.column_names) - REPORTED):
-        raise DataError(f"1099-B: {', '.join(map(repr, more))} cannot be worked into the form; accrued market discount (box 1f, code D) and the codes "
+        raise DataError(f"1099-B: {', '.join(map(repr, more))} cannot be worked into the form; accrued market discount (box 1f, code D) and codes "
                         f"beyond B, E, T and W are for a person to enter. Known are {', '.join(sorted(REPORTED))}.")
     at = {key: i for i, key in enumerate(zip(form["sell_id"].to_pylist(), form["lot_id"].to_pylist()))}
     out = form.to_pylist()

@@ -99,11 +99,12 @@ def tax_cards(
     "The figures of a year to see first."
     lines, left = sheet["lines"], sheet["carried_out"]
     form = tables["form_8949.csv"].filter(pc.equal(tables["form_8949.csv"]["tax_year"], year))
-    washed = pc.sum(form.filter(pc.match_substring(form["code"], "W"))["adjustment"]).as_py() or Decimal(0)
+    marked = form.filter(pc.match_substring(form["code"], "W"))
+    washed = pc.sum(marked["adjustment"]).as_py() or Decimal(0)
     def told(cents: int) -> str: return f"-{amount(-cents)}" if cents < 0 else amount(cents)
     return Cards(((f"Net short-term {year}", told(lines["7"]), "line 7", "Gains and losses of what was held a year or less, carried losses included"),
                   (f"Net long-term {year}", told(lines["15"]), "line 15", "Gains and losses of what was held longer, carried losses included"),
-                  ("Losses disallowed", amount(washed), f"{len(form):,} rows of Form 8949", "Wash sales of the year: code W in column (f)"),
+                  ("Losses disallowed", amount(washed), f"{len(marked):,} of {len(form):,} rows", "Wash sales of the year: code W in column (f)"),
                   ("Carried to next year", amount(left["short"] + left["long"]), f"short {amount(left['short'])}, long {amount(left['long'])}",
                    "Losses that this year's limit does not let through")))
 

@@ -34,7 +34,9 @@ def render(root: Path) -> dict[str, bytes]:
             cell["source"] = LINK.sub(lambda m: m[1] + posixpath.normpath(posixpath.join("nbs", m[2])), shown)
         else:
             cell["source"] = "" if says.get("echo") == "false" else shown
+            if not cell["source"]: cell["metadata"]["transient"] = {"remove_source": True}
             for out in cell["outputs"]:                      # pandas ships a style sheet with each table
+                if "data" in out: out["data"] = {k: "".join(v) if isinstance(v, list) else v for k, v in out["data"].items()}
                 if "text/html" in out.get("data", {}):
                     html = "".join(out["data"]["text/html"])
                     out["data"]["text/html"] = re.sub(r"<style.*?</style>\n?", "", html, flags=re.S)

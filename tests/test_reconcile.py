@@ -369,6 +369,40 @@ def test_command_line(tmp_path: Any) -> None:
     said = json.loads(bad.stdout)
     assert bad.exit_code == 1 and said["unexplained"] == 1 and said["differences"][0]["kind"] in ("missing", "quantity")
 
+def test_a_run_folder_stands_for_its_fills(tmp_path: Any) -> None:
+    fills = list(plain())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "fills.csv").write_bytes(brokers.fills_csv(fills))
+    (tmp_path / "good.csv").write_bytes(brokers.schwab(fills))
+    said = CliRunner().invoke(app, ["reconcile", str(tmp_path / "run"), str(tmp_path / "good.csv")])
+    assert said.exit_code == 0 and "fills.csv beside good.csv" in said.stdout, said.output
+
+ACTIVITY = ("Trades,Header,DataDiscriminator,Asset Category,Currency,Symbol,Date/Time,Quantity,T. Price,Proceeds,Comm/Fee,Basis,Realized P/L,Code\n")
+OURS = b"date,symbol,side,quantity,price,commission\n2024-02-01,AAA,buy,100,40.00,1.00\n2024-03-01,AAA,sell,100,42.00,1.00\n"
+
+def test_a_cancelled_sale_takes_its_lots_with_it() -> None:
+    "A sale booked, cancelled by the quantity reversed and the code Ca, and booked again: one sale is left, and its lot"
+    sale, lot = ('Trades,Data,Trade,Stocks,USD,AAA,"2024-03-01, 10:00:00",-100,42,4200,-1,-4001,198,C\n',
+                 "Trades,Data,ClosedLot,Stocks,USD,AAA,2024-02-01,100,40.01,,,4001,198,ST\n")
+    text = (ACTIVITY + 'Trades,Data,Trade,Stocks,USD,AAA,"2024-02-01, 10:00:00",100,40,-4000,-1,4001,0,O\n' + sale + lot
+            + 'Trades,Data,Trade,Stocks,USD,AAA,"2024-03-01, 10:00:00",100,42,-4200,1,4001,-198,Ca\n' + sale + lot)
+    said = read_statement(text.encode(), "a.csv")
+    assert said.trades is not None and said.realized is not None and (len(said.trades), len(said.realized)) == (2, 1)
+    assert said.ignored["cancelled"] == 2
+    report = reconcile(read_csv(OURS, "fills.csv"), said)
+    assert not report.differences, str(report)
+
+def test_one_row_may_close_and_open() -> None:
+    "With the lots that it closed the gain is known; without them one basis stands for two things, and gains are not compared"
+    ours = b"date,symbol,side,quantity,price,commission\n2024-02-01,AAA,buy,100,40.00,1.00\n2024-03-01,AAA,sell,150,42.00,0.00\n"
+    head = ACTIVITY + 'Trades,Data,Trade,Stocks,USD,AAA,"2024-02-01, 10:00:00",100,40,-4000,-1,4001,0,O\n'
+    both = 'Trades,Data,Trade,Stocks,USD,AAA,"2024-03-01, 10:00:00",-150,42,6300,0,-6101,199,C;O\n'
+    for below in ("", "Trades,Data,ClosedLot,Stocks,USD,AAA,2024-02-01,100,40.01,,,4001,199,ST\n"):
+        said = read_statement((head + both + below).encode(), "a.csv")
+        assert (said.realized is None) == (not below) and any("close and open" in k for k in said.ignored) == (not below)
+        report = reconcile(read_csv(ours, "fills.csv"), said, allow_short=True)
+        assert not report.differences, str(report)
+
 @pytest.mark.slow
 def test_a_hundred_thousand_trades() -> None:
     "Work grows with the number of rows: no step of the matching is left with more than a handful of rows to compare by hand"

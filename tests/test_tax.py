@@ -75,6 +75,14 @@ def plainly(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         out.append(made)
     return out
 
+def with_split(r: random.Random, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    "The rows with a split of M among them, and the rows in shares of after it"
+    k, when = r.choice([2, 4, 5]), r.randrange(len(rows) + 1)
+    def more(row: dict[str, Any]) -> dict[str, Any]: return row | dict(quantity=row["quantity"] * k) if row["symbol"] == "M" else row
+    told = [more(x) if i >= when else x for i, x in enumerate(rows)]
+    told.insert(when, dict(date=rows[min(when, len(rows) - 1)]["date"], symbol="M", side="split", quantity=k))
+    return told, [more(x) for x in rows]
+
 def total(rows: Iterable[tuple], keys: int) -> dict[tuple, list[int]]:
     "Sums by the first `keys` entries"
     sums: dict[tuple, list[int]] = {}
@@ -89,14 +97,15 @@ def divisible(rows: list[dict[str, Any]]) -> bool: return all(r["cash"] % max(r[
 # ---------------------------------------------------------------- the oracle
 @pytest.mark.parametrize("block", range(8))
 def test_equals_the_oracle_share_for_share(block: int) -> None:
-    compared = washed = 0
+    compared = washed = splits = 0
     for seed in range(block * 100_000, block * 100_000 + 250):
         r = random.Random(seed)
         rows = history(r, r.choice([4, 8, 14, 25]), shorts=r.random() < 0.4)
         method, holding, older = r.choice(METHODS[:4]), r.choice(HOLDING), r.random() < 0.6
         dates, half = r.choice(["actual", "actual", "adjusted"]), r.choice([None, None, "first", "last"])
+        told, rows = with_split(r, rows) if seed % 3 == 0 else (rows, rows)
         if not divisible(rows): continue
-        legs = make_legs(trades(rows), allow_short=True, sheltered=["ira"])
+        legs = make_legs(trades(told), allow_short=True, sheltered=["ira"])
         ledger = fold(legs, method, holding, older, lot_dates=dates, washed=half)
         plain = plainly(rows)
         place = numbered(legs, plain)
@@ -110,8 +119,8 @@ def test_equals_the_oracle_share_for_share(block: int) -> None:
                total(((i, j, to, d, g, 1, a) for i, j, to, a, d, g in washes), 5), seed
         assert total(((place[o], d - start, q, c, e) for o, q, c, d, e in ledger.slices.tolist()), 2) == total(((j, d, 1, c, e) for j, c, d,
             e in left), 2), seed
-        compared, washed = compared + 1, washed + len(washes)
-    assert compared > 150 and washed > 400
+        compared, washed, splits = compared + 1, washed + len(washes), splits + (told is not rows)
+    assert compared > 150 and washed > 400 and splits > 40
 
 def numbered(legs: Any, plain: list[dict[str, Any]]) -> list[int]:
     "The oracle's row of each leg: rows that became legs stand in the same order within a lane"
@@ -197,7 +206,89 @@ def test_the_future_changes_only_what_its_window_reaches(seed: int, method: str)
     assert past <= {(r["sell_id"], r["lot_id"], r["quantity"], r["open_date_adjusted"], r["proceeds"]) for r in after.to_pylist()}
 
 
+def tables(rows: list[dict[str, Any]], method: str) -> list[list[dict[str, Any]]]:
+    "What a history comes to, losses open at its own end"
+    ledger = fold(make_legs(trades(rows), sheltered=["ira"]), method)
+    return [t.to_pylist() for t in (realized(ledger), lots(ledger), wash_sales(ledger))]
+
+MONEY = ("proceeds", "cost_basis", "gain_loss", "disallowed_loss", "deferred_loss")
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS), st.integers(2, 1000))
+def test_more_shares_for_the_same_cash_change_nothing_but_their_number(seed: int, method: str, k: int) -> None:
+    rows = odd(random.Random(seed), 30)
+    many = tables([r | dict(quantity=r["quantity"] * k) for r in rows], method)
+    assert many == [[r | dict(quantity=r["quantity"] * k) for r in t] for t in tables(rows, method)]
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS), st.integers(2, 1000))
+def test_prices_times_k_are_gains_times_k(seed: int, method: str, k: int) -> None:
+    rows = history(random.Random(seed), 30)
+    if not divisible(rows): return # a cent is a cent at any price
+    dear = tables([r | dict(amount=r["amount"] * k) for r in rows], method)
+    assert dear == [[{c: x * k if c in MONEY else x for c, x in r.items()} for r in t] for t in tables(rows, method)]
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS), st.integers(-10, 10))
+def test_dates_four_years_later_are_results_four_years_later(seed: int, method: str, times: int) -> None:
+    rows, by = odd(random.Random(seed), 30), timedelta(1461 * times)
+    def later(r: dict[str, Any]) -> dict[str, Any]: return {c: x + by if isinstance(x, date) else x for c, x in r.items()}
+    assert tables([later(r) for r in rows], method) == [[later(r) for r in t] for t in tables(rows, method)]
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS))
+def test_names_say_nothing(seed: int, method: str) -> None:
+    rows, called = odd(random.Random(seed), 30), {"M": "ZZZ", "N": "K", "BTC": "A"}
+    for i, r in enumerate(rows): r["order_id"] = r["order_id"] or f"r{i}"
+    ids = {x: f"{99 - i:03d}" for i, x in enumerate(dict.fromkeys(r["order_id"] for r in rows))}
+    def renamed(r: dict[str, Any]) -> dict[str, Any]:
+        return {c: called[x] if c == "symbol" else ids[x] if c.endswith("_id") and x else x for c, x in r.items()}
+    new, old = tables([renamed(r) for r in rows], method), [[renamed(r) for r in t] for t in tables(rows, method)]
+    for a, b in zip(new, old): assert sorted(a, key=lambda r: r["symbol"]) == sorted(b, key=lambda r: r["symbol"])
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS))
+def test_the_order_of_the_file_counts_only_within_a_day(seed: int, method: str) -> None:
+    r = random.Random(seed)
+    rows = odd(r, 30)
+    for i, x in enumerate(rows): x["order_id"] = x["order_id"] or f"r{i}" # a row without a name is named by its place
+    days = list({x["date"] for x in rows})
+    r.shuffle(days)
+    assert tables([x for d in days for x in rows if x["date"] == d], method) == tables(rows, method)
+
+@given(st.integers(0, 2**32))
+def test_once_all_is_sold_every_method_has_gained_the_same(seed: int) -> None:
+    rows = [r for r in odd(random.Random(seed), 30) if r["account"] != "ira" and r["side"] != "return_of_capital"]
+    held: Counter[Any] = Counter()
+    for r in rows: held[r["symbol"], r["account"]] += r["quantity"] * (-1 if r["side"] == "sell" else 1)
+    last = max((r["date"] for r in rows), default=START) + timedelta(1)
+    rows += [dict(date=last, symbol=s, account=a, side="sell", quantity=q, amount=q * 50, order_id=f"end{s}{a}",
+                  asset_class="crypto" if s == "BTC" else "") for (s, a), q in held.items() if q]
+    if not rows: return
+    sums = {sum(r["gain_loss"] + r["disallowed_loss"] for r in tables(rows, m)[0]) for m in METHODS}
+    assert len(sums) == 1
+
+@given(st.integers(0, 2**32), st.sampled_from(METHODS), st.sampled_from(HOLDING))
+def test_a_replacement_only_grows_older_and_dearer(seed: int, method: str, holding: str) -> None:
+    rows = [r for r in odd(random.Random(seed), 30) if r["side"] != "return_of_capital"]
+    ledger = fold(make_legs(trades(rows)), method, holding)
+    t, p, s = ledger.legs.trades, ledger.pieces, ledger.slices
+    assert (p[:, 5] <= t.acquired[ledger.legs.at[p[:, 1]]]).all() and (s[:, 3] <= t.acquired[ledger.legs.at[s[:, 0]]]).all()
+    cost = {i: 0 for i in s[:, 0].tolist()}
+    for i, _, c, _, deferred in s.tolist(): cost[i] += c - deferred
+    assert all(c <= ledger.legs.cash[i] for i, c in cost.items()) and (s[:, 4] >= 0).all()
+
+@given(st.integers(1, 10**6), st.integers(1, 60))
+def test_an_oversold_history_names_the_same_row_whatever_the_scale(quantity: int, n: int) -> None:
+    rows = [dict(date=START + timedelta(i), symbol="M", side="buy" if i < n else "sell", quantity=quantity, amount=1, order_id=i)
+            for i in range(2 * n + 1)]
+    with pytest.raises(DataError, match=f"row {2 * n + 1}, sell of M"): make_legs(trades(rows))
+
+
 # ---------------------------------------------------------------- rules
+def test_what_multiplies_without_end_is_refused() -> None:
+    text = "date,symbol,side,quantity,amount,order_id\n" + "".join(
+        f"{START + timedelta(i // 2)},M,{('buy', 'sell')[i % 2]},{1000 + 37 * i % 101 - 40 * (i % 2)},{(1000 + 37 * i % 101) * (300 - i)},o{i}\n"
+        for i in range(300))
+    legs = make_legs(read(text))
+    assert len(fold(legs).pieces) > 5000
+    with pytest.raises(DataError, match=r"row \d+, sale of M on \d{4}-\d\d-\d\d cuts the lots into more than 5,000 pieces"): fold(legs, most=5000)
+
 @given(st.dates(date(1990, 1, 1), date(2090, 1, 1)))
 def test_the_first_long_term_day(opened: date) -> None:
     after = opened + timedelta(1)
