@@ -24,7 +24,7 @@ test: .venv/.stamp-dev ## every notebook, every quick test, the rules of the hou
 	$(PYTEST) $(ARGS)
 
 test-all: .venv/.stamp-dev ## the heavy proofs that `make test` leaves out
-	$(PYTEST) -m "slow and not draft" $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 lint: .venv/.stamp-dev ## the rules of the house alone, ruff and mypy among them
 	@$(BIN)/python scripts/house.py
