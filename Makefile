@@ -21,6 +21,7 @@ backtest: .venv/.stamp-run ## the main job on the embedded sample
 	@$(BIN)/firebot backtest nbs/runs/backtest.yaml $(ARGS)
 
 test: .venv/.stamp-dev ## every notebook, every quick test, the rules of the house, coverage
+	@$(BIN)/python scripts/warm.py
 	$(PYTEST) $(ARGS)
 
 test-all: .venv/.stamp-dev ## the heavy proofs that `make test` leaves out

@@ -203,6 +203,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'firebot.cli': { 'firebot.cli._added': ('cli.html#_added', 'firebot/cli.py'),
                              'firebot.cli._as_of': ('cli.html#_as_of', 'firebot/cli.py'),
                              'firebot.cli._day': ('cli.html#_day', 'firebot/cli.py'),
+                             'firebot.cli._first_time': ('cli.html#_first_time', 'firebot/cli.py'),
                              'firebot.cli._hush': ('cli.html#_hush', 'firebot/cli.py'),
                              'firebot.cli._import': ('cli.html#_import', 'firebot/cli.py'),
                              'firebot.cli._keep': ('cli.html#_keep', 'firebot/cli.py'),

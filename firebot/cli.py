@@ -47,15 +47,23 @@ def _logs(config: Any = None) -> None:
     for why in unset(config) if config else (): Log("config").warning("variable not set", why=why)
 
 # %% ../nbs/90_cli.ipynb #headline
-def headline(metrics: dict[str, Any], folder: str) -> str:
+def headline(metrics: dict[str, Any], folder: str = "") -> str:
     "The few numbers a person wants first, the report's place, and what to try next."
     from firebot.metrics import METRICS, format_metric
     keys = ("final_equity", "total_return", "cagr", "sharpe", "max_drawdown", "trades", "excess_return")
     rows = [f"  {METRICS[k].label:<28} {format_metric(k, metrics[k]):>16}" for k in keys if k in metrics]
-    return "\n".join([f"{metrics['start']} to {metrics['end']}", *rows, "", f"report   {folder}/report.html", f"prove it firebot verify {folder}",
-                      "change   --set execution.slippage_bps=20, or any other key of the configuration"])
+    more = ["", f"report   {folder}/report.html", f"prove it firebot verify {folder}",
+            "change   --set execution.slippage_bps=20, or any other key of the configuration"] if folder else []
+    return "\n".join([f"{metrics['start']} to {metrics['end']}", *rows, *more])
 
 # %% ../nbs/90_cli.ipynb #backtest
+def _first_time() -> None:
+    "Say why the first run takes longer, to a person who waits."
+    from firebot.compiled import cache_folder
+    folder = cache_folder("firebot.kernel")
+    if sys.stderr.isatty() and folder and not any(folder.rglob("kernel.advance*.nbc")):
+        typer.echo("The first run on a machine compiles the kernel, which takes a minute or two; later runs do not.", err=True)
+
 @app.command()
 def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
              check: Annotated[bool, typer.Option("--check", help="Validate the configuration and stop.")] = False,
@@ -75,6 +83,7 @@ def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
         except FireBotError as error: raise ConfigError(str(error)) from error
         for w in job.warnings: typer.echo(f"warning: {w}", err=True)
         return typer.echo(f"{config}: valid")
+    _first_time()
     done = run_book(conf, out, progress=sys.stderr.isatty())
     manifest = json.loads((done.folder / "manifest.json").read_text())
     for w in manifest["warnings"]: typer.echo(f"warning: {w}", err=True)
@@ -535,7 +544,7 @@ def _trade(path: Path, out: Path | None, set_: list[str] | None, name: str | Non
     told: dict[str, Any] = dict(sync=sync, pulse=shared_pulse())
     done = trade(job, folder, speed, **told) if until is None else follow(job, folder, until, **told)
     if not done: return typer.echo(f"{folder.name} is stopped; the same command goes on with it")
-    if name or until: return typer.echo(f"{folder.name} is done\n{headline(outcome_of(job, folder).metrics, _near(folder))}")
+    if name or until: return typer.echo(f"{folder.name} is done\n{headline(outcome_of(job, folder).metrics)}")
     from firebot.books import run_book
     made = run_book(conf, out, "paper", progress=sys.stderr.isatty())
     typer.echo(headline(json.loads((made.folder / "metrics.json").read_text()), _near(made.folder)))

@@ -399,7 +399,7 @@ def benchmark_signals(panel: Panel, symbols: Iterable[str]) -> np.ndarray: # flo
     "Long at the first bar of each of `symbols`, and no opinion ever after."
     out = np.full(panel.close.shape, np.nan)
     for s, symbol in enumerate(panel.symbols):
-        if symbol in symbols: out[np.flatnonzero(~np.isnan(panel.close[:, s]))[0], s] = 1.0
+        if symbol in symbols: out[np.flatnonzero(~np.isnan(panel.close[:, s]))[:1], s] = 1.0
     return out
 
 def _benchmark(job: Job) -> Result:
