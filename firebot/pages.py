@@ -94,7 +94,7 @@ def chosen(
 ) -> str: # One of its values
     "What the reader chose, or the beginning where the address says what is not on offer."
     said = state.get(control["key"])
-    if "options" in control: return said if said in {v for v, _ in control["options"]} else control["value"]
+    if "options" in control: return str(said if said in {v for v, _ in control["options"]} else control["value"])
     return str(said or control.get("value", ""))
 
 # %% ../nbs/80_pages.ipynb #chart
