@@ -1561,6 +1561,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'firebot.parallel._read_only': ('parallel.html#_read_only', 'firebot/parallel.py'),
                                   'firebot.parallel._save': ('parallel.html#_save', 'firebot/parallel.py'),
                                   'firebot.parallel._start': ('parallel.html#_start', 'firebot/parallel.py'),
+                                  'firebot.parallel._started': ('parallel.html#_started', 'firebot/parallel.py'),
                                   'firebot.parallel._watch': ('parallel.html#_watch', 'firebot/parallel.py'),
                                   'firebot.parallel.call': ('parallel.html#call', 'firebot/parallel.py'),
                                   'firebot.parallel.cores': ('parallel.html#cores', 'firebot/parallel.py'),

@@ -150,6 +150,16 @@ def _heard(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit(): socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
+def _started(ray: Any, **settings: Any) -> None:
+    "Begin Ray; its node waits 15 seconds for its own helpers, too short where many programs begin at once: then once more."
+    for last in (False, True):
+        try: ray.init(**settings)
+        except (OSError, ValueError, RuntimeError): raise
+        except Exception as error: # Ray has no kind of its own for a node that was late
+            ray.shutdown()
+            if last: raise RunError(f"Ray did not start ({error}); try again when this machine has less to do, or set processes.") from None
+        else: return
+
 class Ray:
     "Over a Ray cluster"
     def __init__(self, work: Work, shared: Mapping[str, np.ndarray], workers: int, address: str | None = None) -> None:
@@ -160,10 +170,9 @@ class Ray:
         except ImportError: raise ConfigError("parallel.backend is 'ray', which is not installed; install firebot[ray], or set processes.") from None
         self.ray, self.own, self.begun = ray, not ray.is_initialized(), dict[Any, int]()
         try:
-            if self.own:
-                if address: _heard(address)
-                ray.init(address=address, num_cpus=None if address else workers, include_dashboard=None if address else False,
-                         log_to_driver=False, logging_level=logging.ERROR)
+            if self.own and address: _heard(address)
+            if self.own: _started(ray, address=address, num_cpus=None if address else workers, include_dashboard=None if address else False,
+                                  log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"parallel.address is {address!r}, where no Ray cluster answers ({error}); start one, or leave it out.") from None
         self.work, self.call = work, ray.remote(num_cpus=1, max_retries=0)(call)

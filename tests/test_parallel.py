@@ -14,7 +14,7 @@ import pytest
 
 from firebot.config import ParallelConfig, load_config
 from firebot.models import ConfigError, RunError
-from firebot.parallel import Failure, Workers, _collect, cores, worker_count
+from firebot.parallel import Failure, Workers, _collect, _started, cores, worker_count
 
 PRICE = {"price": np.random.default_rng(1).normal(100, 1, 500), "nothing": np.empty(0)}
 WINDOWS = [(i, i + 40) for i in range(60)]
@@ -149,6 +149,22 @@ def test_ray_gives_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
         with Workers(work.change, PRICE, RAY) as v, pytest.raises(RunError, match="read-only"): v.run([1])
         with Workers(work.picky, PRICE, RAY) as v, pytest.raises(RunError, match="task 3 of 8 failed: two is no good"): v.run(range(8))
         with Workers(work.die, PRICE, RAY) as v, pytest.raises(RunError, match="a Ray worker died"): v.run([0])
+
+
+class Late:
+    "A Ray whose node is late a number of times."
+    def __init__(self, times: int) -> None: self.times, self.calls = times, list[str]()
+    def init(self, **settings: object) -> None:
+        self.calls.append("init")
+        if len(self.calls) <= 2 * self.times: raise Exception("The current node timed out during startup.")  # noqa: TRY002 (as Ray does)
+    def shutdown(self) -> None: self.calls.append("shutdown")
+
+
+def test_a_node_that_is_late_is_asked_once_more() -> None:
+    _started(once := Late(1), num_cpus=2)
+    assert once.calls == ["init", "shutdown", "init"]
+    with pytest.raises(RunError, match="did not start .*timed out.*; try again"): _started(always := Late(2), num_cpus=2)
+    assert always.calls == ["init", "shutdown"] * 2
 
 
 @pytest.mark.slow
