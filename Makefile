@@ -7,7 +7,7 @@ ARGS   ?=
 # FROM_LOCK FILE: install exactly what FILE pins. pip, slower, steps in where uv cannot reach the package index.
 FROM_LOCK = $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r $(1) || \
 	{ echo "uv could not install; pip tries"; $(BIN)/python -m pip install --quiet --require-hashes -r $(1); }
-PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal --cov
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: help install backtest test test-all lab dashboard bench lint lock readme prepare
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ backtest: .venv/.stamp-run ## the main job on the embedded sample
 
 test: .venv/.stamp-dev ## every notebook, every quick test, the rules of the house, coverage
 	@$(BIN)/python scripts/warm.py
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --cov $(ARGS)
 
 test-all: .venv/.stamp-dev ## the heavy proofs that `make test` leaves out
 	$(PYTEST) -m slow $(ARGS)
