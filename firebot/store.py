@@ -198,7 +198,10 @@ def check_series(
     "Refuse what the validator refuses; of single quotes also two at one instant, which a store could not tell apart."
     numbers = {c: getattr(x, c) for c in (COLUMNS if isinstance(x, Bars) else QUOTE_COLUMNS)}
     judge = validate if isinstance(x, Bars) else validate_quotes
-    judge({"timestamp": to_arrow(x.timestamp, _CLOCK)} | numbers, x.symbol, x.resolution, exchange, file, calendar=False)
+    seen = judge({"timestamp": to_arrow(x.timestamp, _CLOCK)} | numbers, x.symbol, x.resolution, exchange, file, calendar=False).timestamp
+    if len(moved := np.flatnonzero(seen != x.timestamp)):
+        i = int(moved[0])
+        raise BarsRefused([Finding(file, i + 1, "timestamp", str(from_ns(x.timestamp[i])), f"is not where its bar begins, {from_ns(seen[i])}")])
     if len(late := np.flatnonzero(np.diff(x.timestamp) <= 0)):
         i = int(late[0]) + 1
         raise BarsRefused([Finding(file, i + 1, "timestamp", str(from_ns(x.timestamp[i])), "is not later than the row above")])

@@ -374,6 +374,14 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert add(store, FIRST, ORIGIN, "XNAS").same == 120  # the same hours under another name
 
 
+def test_a_day_that_begins_at_midnight_is_not_stored_beside_one_that_begins_at_the_opening(tmp_path: Path) -> None:
+    days = SampleSource().bars("IBM")[:3]
+    midnight = replace(days, timestamp=days.timestamp - int(9.5 * HOUR))
+    with pytest.raises(DataError, match=r"row 1, timestamp .*05:00:00.* is not where its bar begins, .*14:30:00"):
+        add(Store(tmp_path), midnight, ORIGIN)
+    assert add(Store(tmp_path), days, ORIGIN).new == 3
+
+
 def test_neighbours_across_parts(tmp_path: Path) -> None:
     "The last bar of a month and the first of the next may not overlap either"
     store, edge = Store(tmp_path/"store"), datetime(2013, 10, 31, 23, 50, tzinfo=UTC)
