@@ -57,12 +57,13 @@ def headline(metrics: dict[str, Any], folder: str = "") -> str:
     return "\n".join([f"{metrics['start']} to {metrics['end']}", *rows, *more])
 
 # %% ../nbs/90_cli.ipynb #backtest
-def _first_time() -> None:
-    "Say why the first run takes longer, to a person who waits."
-    from firebot.compiled import cache_folder
-    folder = cache_folder("firebot.kernel")
-    if sys.stderr.isatty() and folder and not any(folder.rglob("kernel.advance*.nbc")):
-        typer.echo("The first run on a machine compiles the kernel, which takes a minute or two; later runs do not.", err=True)
+def _first_time(config: Any) -> None:
+    "Have the machine code made, and say to a person who waits why the first run takes longer."
+    from firebot.first_run import compile_ahead, is_compiled
+    if is_compiled(): return
+    if sys.stderr.isatty():
+        typer.echo("The first run on a machine compiles the kernel, which takes about a minute; later runs do not.", err=True)
+    compile_ahead(config)
 
 @app.command()
 def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
@@ -83,7 +84,7 @@ def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
         except FireBotError as error: raise ConfigError(str(error)) from error
         for w in job.warnings: typer.echo(f"warning: {w}", err=True)
         return typer.echo(f"{config}: valid")
-    _first_time()
+    _first_time(conf)
     done = run_book(conf, out, progress=sys.stderr.isatty())
     manifest = json.loads((done.folder / "manifest.json").read_text())
     for w in manifest["warnings"]: typer.echo(f"warning: {w}", err=True)

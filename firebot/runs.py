@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['log', 'MILLIONTH', 'PACKAGES', 'Spoken', 'TRADE_COLUMNS', 'Job', 'equal_part', 'make_job', 'Outcome',
-           'benchmark_signals', 'inputs', 'execute', 'tax_history', 'Taxes', 'run_taxes', 'tax_texts', 'after_tax_csv',
-           'fill_band', 'band_table', 'band_csv', 'equity_csv', 'daily_pnl_csv', 'positions_csv', 'trades_csv',
-           'result_files', 'attribution_csv', 'trades_by', 'falls', 'costs_told', 'facts', 'strategies_table',
-           'chart_bars', 'watch', 'recorded', 'manifest', 'publish', 'read_parameters']
+           'benchmark_signals', 'held', 'inputs', 'execute', 'tax_history', 'Taxes', 'run_taxes', 'tax_texts',
+           'after_tax_csv', 'fill_band', 'band_table', 'band_csv', 'equity_csv', 'daily_pnl_csv', 'positions_csv',
+           'trades_csv', 'result_files', 'attribution_csv', 'trades_by', 'falls', 'costs_told', 'facts',
+           'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish', 'read_parameters']
 
 # %% ../nbs/63_runs.ipynb #imports
 import inspect
@@ -402,7 +402,8 @@ def benchmark_signals(panel: Panel, symbols: Iterable[str]) -> np.ndarray: # flo
         if symbol in symbols: out[np.flatnonzero(~np.isnan(panel.close[:, s]))[:1], s] = 1.0
     return out
 
-def _benchmark(job: Job) -> Result:
+def held(job: Job) -> Result:
+    "The benchmark: bought at the first bar under the rules and costs of the run, and held."
     chosen = (job.config.run.benchmark,) if job.config.run.benchmark else job.panel.symbols
     setup = replace(job.setup, seats=(Seat("benchmark", "percent_of_equity", equal_part(len(chosen))),),
                     stop_loss=Decimal(0), take_profit=Decimal(0), trailing_stop=Decimal(0))
@@ -473,7 +474,7 @@ def execute(
             if e.kind in _ORDERS: log.debug(_ORDERS[e.kind], strategy_id=e.strategy_id, order_id=e.order_id, symbol=e.symbol, bar=e.bar, what=e.data)
     kernel, folded = from_int(result.state.cash[0], job.setup.cash_scale), fold(events).cash
     if kernel != folded: raise RunError(f"the journal folds to {folded} of cash, the kernel holds {kernel}; this is a defect of FireBot.")
-    return Outcome(replace(job, warnings=job.warnings + tuple(_refused(events))), result, _benchmark(job), events)
+    return Outcome(replace(job, warnings=job.warnings + tuple(_refused(events))), result, held(job), events)
 
 def _refused(events: Sequence[Event]) -> Iterator[str]:
     "An account in which nothing was ever filled, though something was asked for."

@@ -34,7 +34,7 @@ from .logs import Log
 from .models import COLUMNS, ConfigError, DataError, FireBotError, RunError
 from .paper import Notice, PaperSession, command, lock_owner, run, take
 from .parity import Side, paper_side
-from .runs import Job, Outcome, _benchmark, inputs, make_job
+from .runs import Job, Outcome, held, inputs, make_job
 
 # %% ../nbs/66_sessions.ipynb #log
 log = Log("sessions")
@@ -169,7 +169,7 @@ def outcome_of(
     told = {k: first.data[k] for k in ("cash", "currency")} | session
     rows = np.concatenate(again.all) if again.all else live.account.events
     result = Result(traded.panel, job.setup, rows, live.account.equity[:live.row].copy(), live.account.state)
-    return Outcome(traded, result, _benchmark(traded), (replace(first, data=told), *rest))
+    return Outcome(traded, result, held(traded), (replace(first, data=told), *rest))
 
 # %% ../nbs/66_sessions.ipynb #book
 def paper_outcome(
