@@ -46,10 +46,11 @@ from .feed import follow as through_renames
 from .files import write_whole
 from .fills import Costs, get_profile
 from .forms import EMPTY, fold_trades, history_of, schedule_json, tax_files
+from .glossary import format_metric, money
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .learners import LearnerStrategy, in_sample
 from .logs import Log, bind, follow
-from .metrics import drawdown_table, format_metric, money, periods_per_year, summary
+from .metrics import drawdown_table, periods_per_year, summary
 from .model_store import same_features
 from firebot.models import (
     COLUMNS,

@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .home_page import read_json, reports_folder
+from .glossary import money
+from .home_page import curves, read_json, reports_folder
 from .models import RunError
 from .pages import Block, Column, State, View, block, chart, choice, chosen, head, nothing, table, tabs
 
@@ -73,7 +74,6 @@ def tax_folder(
 # %% ../nbs/84_tax_page.ipynb #cards
 def amount(x: Any, currency: str = "USD") -> str:
     "An exact amount in words of money."
-    from firebot.metrics import money
     return money(float(x), currency)
 
 def tax_cards(of: TaxFolder, year: str) -> Block:
@@ -118,15 +118,12 @@ def gains_chart(of: TaxFolder) -> Any: # `firebot.plots.Chart`
 def after_chart(of: TaxFolder) -> Any: # `firebot.plots.Chart`
     "The account before and after tax."
     import plotly.graph_objects as go
-    from pyarrow import csv as pacsv
 
     from firebot.plots import BLUE, ORANGE, is_daily, money_axis, thin, time_axis, wall_clock
     from firebot.plots import chart as picture
-    from firebot.run_page import nanoseconds
-    rows = pacsv.read_csv(of.folder / "after_tax.csv")
-    when = nanoseconds([str(x) for x in rows["timestamp"].to_pylist()])
-    daily = is_daily(when)
-    x, before, after = wall_clock(when, dates=daily), rows["equity"].to_numpy(), rows["after_tax"].to_numpy()
+    rows = curves(of.folder, "after_tax.csv")
+    daily = is_daily(rows["timestamp"])
+    x, before, after = wall_clock(rows["timestamp"], dates=daily), rows["equity"], rows["after_tax"]
     lines = []
     for name, y, colour, dash in (("Before tax", before, BLUE, "solid"), ("After tax", after, ORANGE, "dot")):
         keep = thin(y)

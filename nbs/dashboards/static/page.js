@@ -68,12 +68,13 @@ class Page {
   }
   answered(answer) {
     if (answer.ask !== this.asked) return;
-    clearTimeout(this.slow); this.slow = null;
-    this.status.textContent = "";
     if (answer.themes) this.themes = answer.themes;
     if (answer.title) document.title = `${answer.title} · FireBot`;
     for (const block of answer.blocks) this.blocks.set(block.id, block);
     this.draw(answer.order, new Set(answer.blocks.map(b => b.id)));
+    if (answer.more) return;  // a page that opens comes in parts
+    clearTimeout(this.slow); this.slow = null;
+    this.status.textContent = "";
     this.root.removeAttribute("aria-busy");
     this.root.dataset.answered = answer.ask;
     if (location.search.includes("token=")) history.replaceState(null, "", location.pathname + query(this.state));
