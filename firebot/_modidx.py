@@ -1598,6 +1598,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'firebot.plots.Chart.spec': ('plots.html#chart.spec', 'firebot/plots.py'),
                                'firebot.plots.Chart.subtitle': ('plots.html#chart.subtitle', 'firebot/plots.py'),
                                'firebot.plots.Chart.title': ('plots.html#chart.title', 'firebot/plots.py'),
+                               'firebot.plots._ahead': ('plots.html#_ahead', 'firebot/plots.py'),
                                'firebot.plots._largest': ('plots.html#_largest', 'firebot/plots.py'),
                                'firebot.plots._log_ticks': ('plots.html#_log_ticks', 'firebot/plots.py'),
                                'firebot.plots._points': ('plots.html#_points', 'firebot/plots.py'),

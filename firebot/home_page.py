@@ -159,7 +159,7 @@ def runs_table(
     shown: Sequence[Run],
 ) -> Block:
     "The list, to sort, filter and choose from."
-    columns = [Column("Run"), Column("Strategies"), Column("From"), Column("To"), Column("Bars"), Column("Fills"), Column("Tags"),
+    columns: list[Column | str] = ["Run", Column("Strategies", fold=True), "From", "To", "Bars", "Fills", Column("Tags", fold=True),
                *(Column(label, num=True, tip=DEFINITIONS[k]) for k, label in FIGURES.items())]
     rows = [[r.name, ", ".join(r.strategies), r.metrics.get("start"), r.metrics.get("end"), r.config["run"]["resolution"],
              r.config["execution"]["fill_model"], ", ".join(tags(r)),

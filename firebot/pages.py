@@ -9,6 +9,7 @@ __all__ = ['log', 'Block', 'State', 'ROWS', 'Look', 'PAGES', 'block', 'head', 'C
 
 # %% ../nbs/80_pages.ipynb #imports
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -50,6 +51,7 @@ class Column:
     num: bool = False # A number?
     tip: str = "" # Its definition, on hover
     wrap: bool = False # Long text?
+    fold: bool = False # A few words that may stand on two lines?
 
 def table(
     id: str, # Unique in the page
@@ -58,7 +60,7 @@ def table(
     title: str = "",
     unit: str = "rows", # What the rows are, in the plural
     keys: Mapping[int, Sequence[float | str | None]] | None = None, # Column -> what to sort by
-    **more: Any, # go, sort, page, lead, choose and ids, note, tones
+    **more: Any, # go, sort, page, lead, choose and ids, note, tones, stack (long text below the row on a phone)
 ) -> Block:
     "Rows that the reader can sort and filter."
     shown = [c if isinstance(c, Column) else Column(c) for c in columns]
@@ -209,11 +211,15 @@ def assets() -> Path:
     package = Path(firebot.__file__).parent
     return next(d for d in (package.parent / "nbs/dashboards/static", package / "_books/dashboards/static") if d.is_dir())
 
-def ready(modules: Iterable[str] = ("firebot.plots", "plotly.graph_objects")) -> Thread:
-    "Import what draws charts while nobody asks."
-    def fetch() -> None:
-        for m in modules: import_module(m)
-    thread = Thread(target=fetch, daemon=True)
+def ready(
+    look: Look, # Draws the page
+    early: bool = os.environ.get("VOILA_PREHEAT") == "True", # Is there time, because nobody waits yet?
+) -> Thread:
+    "Load what draws charts while nobody asks."
+    def rehearse() -> None:
+        import_module("firebot.plots")
+        for _ in answers(look, {"ask": 1, "state": {}}, Memory()) if early else (): pass
+    thread = Thread(target=rehearse, daemon=True)
     thread.start()
     return thread
 
@@ -238,5 +244,5 @@ def page(
                 memory.dressed, said = True, said | dict(themes=[theme(), theme(dark=True)])
             widget.send(said)
     widget.on_msg(respond)
-    ready()
+    ready(look)
     return widget

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'VERMILION', 'GREY', 'SKY', 'ORANGE', 'GREEN', 'PURPLE', 'LIGHT', 'DARK', 'FONT', 'MONTHS', 'CONFIG', 'DAY',
-           'QUARTER', 'NIGHTS', 'STEPS', 'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'stamp', 'is_daily',
-           'time_axis', 'thin', 'amount_axis', 'money_axis', 'equity_chart', 'fall_words', 'drawdown_chart', 'coarsen',
+           'NIGHTS', 'STEPS', 'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'stamp', 'is_daily', 'time_axis',
+           'thin', 'amount_axis', 'money_axis', 'equity_chart', 'fall_words', 'drawdown_chart', 'coarsen',
            'trade_words', 'trade_marks', 'price_axis', 'candle_chart', 'months_chart', 'pnl_chart', 'bare']
 
 # %% ../nbs/60_plots.ipynb #imports
@@ -13,9 +13,11 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from html import escape, unescape
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -103,7 +105,17 @@ def chart(
     return Chart(name, go.Figure(traces, dict(template=theme(), title=title, height=height, meta=meta) | layout))
 
 # %% ../nbs/60_plots.ipynb #when
-DAY, QUARTER = 86_400_000, 900 * 10**9 # Milliseconds; nanoseconds: clocks are put forward and back at a quarter of an hour
+DAY = 86_400_000 # Milliseconds
+
+@cache
+def _ahead(zone: str, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    "How far the clocks of `zone` are ahead of UTC from day `first` to `last`: since when (seconds), and by how much (milliseconds)."
+    where = ZoneInfo(zone)
+    def by(second: int) -> float: return cast(timedelta, datetime.fromtimestamp(second, where).utcoffset()).total_seconds() * 1e3
+    midnights, since = [d * 86_400 for d in range(first, last + 2)], [first * 86_400]
+    for a, b in pairwise(midnights): # clocks are put forward and back at a quarter of an hour
+        if by(a) != by(b): since.append(next(s for s in range(a + 900, b + 900, 900) if by(s) == by(b)))
+    return np.array(since), np.array([by(s) for s in since])
 
 def wall_clock(
     timestamps: ArrayLike, # int64 nanoseconds UTC
@@ -111,10 +123,10 @@ def wall_clock(
     dates: bool = True, # Drop the time of day?
 ) -> np.ndarray: # float64 milliseconds, for a date axis
     "Instants as positions on an axis of local time."
-    t, where = np.asarray(timestamps, dtype=np.int64), ZoneInfo(zone)
-    quarters, place = np.unique(t // QUARTER, return_inverse=True)
-    ahead = [datetime.fromtimestamp(q * 900, UTC).astimezone(where).replace(tzinfo=UTC).timestamp() - q * 900 for q in quarters.tolist()]
-    local = t / 1e6 + np.array(ahead)[place] * 1e3 if len(t) else np.zeros(0)
+    t = np.asarray(timestamps, dtype=np.int64)
+    if not t.size: return np.zeros(t.shape)
+    since, ahead = _ahead(zone, int(t.min()) // (DAY * 10**6), int(t.max()) // (DAY * 10**6))
+    local = t / 1e6 + ahead[np.searchsorted(since * 10**9, t, side="right") - 1]
     return local // DAY * DAY if dates else local
 
 def stamp(
@@ -220,10 +232,9 @@ def equity_chart(
 def fall_words(
     x: np.ndarray, # Milliseconds, from `wall_clock`
     equity: np.ndarray, # Account value at each bar
+    worst: tuple[int, int, int | None] | None, # From `worst_drawdown`
 ) -> str:
     "The worst drawdown in one line."
-    from firebot.metrics import worst_drawdown
-    worst = worst_drawdown(equity)
     if worst is None: return "It never fell below an earlier peak"
     peak, low, back = worst
     start, bottom, end = (datetime.fromtimestamp(x[i] / 1e3, UTC).date() for i in (peak, low, -1 if back is None else back))
@@ -232,10 +243,8 @@ def fall_words(
             f"{made_good} after {(end - start).days:,} days")
 
 # %% ../nbs/60_plots.ipynb #drawdown
-def _worst_marks(x: np.ndarray, equity: np.ndarray) -> dict[str, Any]:
+def _worst_marks(x: np.ndarray, equity: np.ndarray, worst: tuple[int, int, int | None] | None) -> dict[str, Any]:
     "Shade, dot and label of the worst drawdown, as layout."
-    from firebot.metrics import worst_drawdown
-    worst = worst_drawdown(equity)
     if worst is None: return {}
     peak, low, back = worst
     side, deep = 1 if x[low] < (x[0] + x[-1]) / 2 else -1, equity[low] / equity[peak] - 1
@@ -256,7 +265,7 @@ def drawdown_chart(
     part: slice = slice(None), # The bars to draw, where not all are looked at
 ) -> Chart:
     "Fall from the last peak over time."
-    from firebot.metrics import drawdown
+    from firebot.metrics import drawdown, worst_drawdown
     dates, e = is_daily(timestamps), np.asarray(equity, dtype=float)
     x = wall_clock(timestamps, zone, dates)
     traces: list[go.Scatter] = []
@@ -266,9 +275,9 @@ def drawdown_chart(
         k = thin(y)
         traces.append(go.Scatter(x=x[part][k], y=y[k].astype(np.float32), name=escape(who, quote=False), mode="lines",
                                  line=dict(width=1.1 if traces else 1.6), fill=None if traces else "tozeroy"))
-    percent = dict(tickformat=".0%", hoverformat=".2%", rangemode="tozero")
-    return chart(name, "How deep did it fall, and for how long?", fall_words(x, e), traces, height=300,
-                 xaxis=time_axis(x, dates), yaxis=percent, hovermode="x unified", **_worst_marks(x, e))
+    percent, worst = dict(tickformat=".0%", hoverformat=".2%", rangemode="tozero"), worst_drawdown(e)
+    return chart(name, "How deep did it fall, and for how long?", fall_words(x, e, worst), traces, height=300,
+                 xaxis=time_axis(x, dates), yaxis=percent, hovermode="x unified", **_worst_marks(x, e, worst))
 
 # %% ../nbs/60_plots.ipynb #coarsen
 STEPS = {"5min": "5-minute", "15min": "15-minute", "30min": "30-minute", "1h": "hourly", "4h": "four-hour",
@@ -432,4 +441,4 @@ def bare(
     "A spec without title and template, for a page that has its own."
     layout = {k: v for k, v in spec["layout"].items() if k not in ("title", "template")}
     top = 28 if (layout.get("meta") or {}).get("still") else 44
-    return spec | {"layout": layout | {"margin": {"t": top}}}
+    return spec | {"layout": layout | {"margin": {"t": top, "b": 8}}}

@@ -78,15 +78,15 @@ def rolling_chart(when: np.ndarray, equity: np.ndarray, periods: float) -> Any: 
     "Sharpe ratio over the last year, at each bar or, where bars are finer, day."
     import plotly.graph_objects as go
 
-    from firebot.metrics import daily_curve, periods_per_year
+    from firebot.metrics import periods_per_year
     from firebot.plots import chart as picture
     from firebot.plots import is_daily, thin, wall_clock
     from firebot.rolling import rolling_sharpe
     x, unit = wall_clock(when), "bars"
     if not is_daily(when):
-        days, equity = daily_curve(when, equity, "America/New_York")
-        x, unit = days.astype("datetime64[ms]").astype(np.int64).astype(float), "days"
-        periods = periods_per_year("1d", "XNYS" if np.is_busday(days).all() else "24/7")
+        last = np.append(np.flatnonzero(np.diff(x)), len(x) - 1)
+        x, equity, unit = np.append(x[:1], x[last]), np.append(equity[:1], equity[last]), "days"
+        periods = periods_per_year("1d", "XNYS" if np.is_busday(x.astype("datetime64[ms]").astype("datetime64[D]")).all() else "24/7")
     window = max(2, min(int(round(periods)), len(equity) // 2))
     y = rolling_sharpe(equity[1:] / equity[:-1] - 1, window, periods)
     known = ~np.isnan(y)
@@ -150,7 +150,7 @@ def band_chart(run: Run, span: tuple[int, int] | None = None) -> Any: # `firebot
         traces.append(go.Scatter(x=x[keep], y=y[part][keep].round(2), mode="lines", name=BAND[k], line=dict(color=colour, dash=dash, width=width)))
     answer = f"{ends['as_run']} as run; " + ", ".join(f"{ends[k]} {BAND[k].lower()}" for k in ends if k != "as_run")
     return picture("band", "What would other fills have made of it?", answer, traces, height=340, xaxis=time_axis(x, dates),
-                   yaxis=money_axis(whole, run.currency), hovermode="x unified")
+                   yaxis=money_axis(whole, run.currency), hovermode="x unified", legend=dict(traceorder="normal"))
 
 # %% ../nbs/82_run_page.ipynb #overview
 def look_closer(
@@ -163,8 +163,8 @@ def look_closer(
 
 def overview(run: Run, state: State) -> Iterator[Block]:
     "What it made, and how."
-    from firebot.plots import drawdown_chart, equity_chart, is_daily, months_chart, wall_clock
     yield cards(run)
+    from firebot.plots import drawdown_chart, equity_chart, is_daily, months_chart, wall_clock
     rows, span = curves(run.folder), looked_at(state, "span")
     when, equity, benchmark = rows["timestamp"], rows["equity"], rows["benchmark"]
     part = around(wall_clock(when, dates=is_daily(when)), span) if span else slice(None)
@@ -201,19 +201,21 @@ def trades_block(run: Run, trades: Sequence[Mapping[str, Any]]) -> Block:
     "Every trade, to sort and filter."
     from firebot.plots import stamp
     dates = run.config["run"]["resolution"] in ("1d", "1w")
-    cells = [[t["symbol"], t["strategy_id"], "Long" if t["direction"] > 0 else "Short", f"{t['quantity']:,.10g}", stamp(t["entry_time"], dates=dates),
-              f"{t['entry_price']:,.2f}", "open" if t["open"] else stamp(t["exit_time"], dates=dates), f"{t['exit_price']:,.2f}",
-              money(t["pnl"], run.currency), f"{t['return_pct']:.2%}", f"{t['bars_held']:,}", why] for t, why in zip(trades, ended_by(run, trades))]
-    keys = {i: [t[k] for t in trades] for i, k in ((3, "quantity"), (4, "entry_time"), (5, "entry_price"), (6, "exit_time"), (7,
-        "exit_price"), (8, "pnl"), (9, "return_pct"), (10, "bars_held"))}
-    heads: list[Column | str] = ["Symbol", "Strategy", "Side", Column("Quantity", num=True), Column("Entry"), Column("at", num=True), Column("Exit"),
-             Column("at", num=True),
-             Column("P&L", num=True, tip="After costs, with dividends"), Column("Return", num=True,
-                 tip="Of the money put in"), Column("Bars", num=True), Column("Ended by", tip="The kind of the order that was filled at the exit")]
+    many = len(run.strategies) > 1
+    cells = [[t["symbol"], *([t["strategy_id"]] if many else []), "Long" if t["direction"] > 0 else "Short", f"{t['quantity']:,.10g}",
+              stamp(t["entry_time"], dates=dates), f"{t['entry_price']:,.2f}", "open" if t["open"] else stamp(t["exit_time"], dates=dates),
+              f"{t['exit_price']:,.2f}", money(t["pnl"], run.currency), f"{t['return_pct']:.2%}", f"{t['bars_held']:,}", why]
+             for t, why in zip(trades, ended_by(run, trades))]
+    sorts = ("quantity", "entry_time", "entry_price", "exit_time", "exit_price", "pnl", "return_pct", "bars_held")
+    keys = {i: [t[k] for t in trades] for i, k in enumerate(sorts, 2 + many)}
+    heads: list[Column | str] = ["Symbol", *(["Strategy"] if many else []), "Side", Column("Quantity", num=True), "Entry", Column("at", num=True),
+             "Exit", Column("at", num=True), Column("P&L", num=True, tip="After costs, with dividends"),
+             Column("Return", num=True, tip="Of the money put in"), Column("Bars", num=True),
+             Column("Ended by", tip="The kind of the order that was filled at the exit")]
     room = 86_400_000 * (30 if dates else 1)
     go = [dict(set={"tab": "prices", "symbol": t["symbol"], "zoom": f"{t['entry_time'] // 10**6 - room}~{t['exit_time'] // 10**6 + room}"},
                jump=f"candles-{t['symbol'].lower()}") for t in trades]
-    return table("trades", heads, cells, title="The trades", unit="trades", keys=keys, go=go, sort=[6, -1])
+    return table("trades", heads, cells, title="The trades", unit="trades", keys=keys, go=go, sort=[5 + many, -1])
 
 def all_trades(run: Run, state: State) -> Iterator[Block]:
     "The trades, the latest first; of very many a part."
@@ -461,7 +463,7 @@ def every_figure(run: Run) -> Block:
     known = [k for k in METRICS if run.metrics.get(k) is not None]
     rows = [[METRICS[k].label, METRICS[k].group, format_metric(k, run.metrics[k], run.currency), DEFINITIONS[k]] for k in known]
     return table("figures", ["Figure", "Group", Column("Value", num=True), Column("Definition", wrap=True)], rows,
-                 title="Every figure with its definition", unit="figures", page=100)
+                 title="Every figure with its definition", unit="figures", page=100, stack=True)
 
 # %% ../nbs/82_run_page.ipynb #page
 TABS = (("overview", "Overview"), ("prices", "Prices"), ("trades", "Trades"), ("orders", "Orders"), ("figures", "Figures"), ("record", "Record"))

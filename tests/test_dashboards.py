@@ -292,8 +292,8 @@ def test_run(visit, workspace):
     v.page.get_by_role("button", name="P&L").click()
     best = max(trades, key=lambda t: float(t["pnl"]))
     first = v.page.locator("[data-id=trades] tbody tr").first.locator("td").all_inner_texts()
-    assert first[8] == money(best["pnl"])
-    assert set(v.column("trades", 12)) & {"stop", "take profit"}
+    assert first[7] == money(best["pnl"])
+    assert set(v.column("trades", 11)) & {"stop", "take profit"}
     v.looked_at("trades")
     v.page.locator("[data-id=trades] input[type=search]").fill("AAPL")
     assert v.text("[data-id=trades] .fb-note")[-1].startswith(f"{sum(t['symbol'] == 'AAPL' for t in trades)} of {len(trades)}")
