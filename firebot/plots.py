@@ -11,7 +11,7 @@ __all__ = ['BLUE', 'VERMILION', 'GREY', 'SKY', 'ORANGE', 'GREEN', 'PURPLE', 'LIG
 # %% ../nbs/60_plots.ipynb #imports
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -26,7 +26,7 @@ import plotly.io as pio
 from numpy.typing import ArrayLike
 
 from .glossary import SIGNS, field_of, money
-from .models import Bars, from_ns
+from .models import PRICES, Bars, from_ns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +141,7 @@ def is_daily(
     timestamps: ArrayLike, # int64 nanoseconds UTC, increasing
 ) -> bool:
     "Are the bars usually a day or more apart?"
-    t = np.asarray(timestamps, dtype=np.int64)
+    t = np.asarray(timestamps, dtype=np.int64)[:5000] # as the beginning is, so is the rest
     return len(t) < 2 or bool(np.median(np.diff(t)) >= 20 * 3_600 * 10**9)
 
 # %% ../nbs/60_plots.ipynb #axis
@@ -280,8 +280,14 @@ def drawdown_chart(
                  xaxis=time_axis(x, dates), yaxis=percent, hovermode="x unified", **_worst_marks(x, e, worst))
 
 # %% ../nbs/60_plots.ipynb #coarsen
-STEPS = {"5min": "5-minute", "15min": "15-minute", "30min": "30-minute", "1h": "hourly", "4h": "four-hour",
-         "1D": "daily", "W": "weekly", "M": "monthly", "Q": "quarterly", "Y": "yearly"}
+def _every(minutes: int, begin: int = 0) -> Callable[[np.ndarray], np.ndarray]: return lambda local: (local - begin * DAY) // (minutes * 60_000)
+def _months(n: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda local: local.astype("datetime64[ms]").astype("datetime64[M]").astype(int) // n
+
+STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = { # Milliseconds on the exchange's clock -> the number of the candle
+    "5-minute": _every(5), "15-minute": _every(15), "30-minute": _every(30), "hourly": _every(60), "four-hour": _every(240),
+    "daily": _every(1440), "weekly": _every(10_080, 4), # 1970 began on a Thursday
+    "monthly": _months(1), "quarterly": _months(3), "yearly": _months(12)}
 NAMES = {"1m": "minute", "5m": "5-minute", "15m": "15-minute", "30m": "30-minute", "1h": "hourly", "4h": "four-hour",
          "1d": "daily", "1w": "weekly"}
 
@@ -292,14 +298,15 @@ def coarsen(
 ) -> "tuple[pd.DataFrame, str]": # Columns timestamp, open, high, low, close; and what the candles are called
     "Candles few enough to be seen."
     import pandas as pd
-    frame = pd.DataFrame({c: getattr(bars, c) for c in ("timestamp", "open", "high", "low", "close")})
-    if len(frame) <= limit: return frame, NAMES[bars.resolution]
-    t = pd.DatetimeIndex(bars.timestamp, tz="UTC").tz_convert(zone).tz_localize(None)
-    def begin(step: str) -> "pd.DatetimeIndex":
-        return t.floor(step) if step[0].isdigit() else t.to_period(step).start_time
-    step = next((s for s in STEPS if begin(s).nunique() <= limit), "Y")
-    whole = dict(timestamp="first", open="first", high="max", low="min", close="last")
-    return frame.groupby(begin(step)).agg(whole), STEPS[step]
+    if len(bars) <= limit: return pd.DataFrame({c: getattr(bars, c) for c in ("timestamp", *PRICES)}), NAMES[bars.resolution]
+    local = wall_clock(bars.timestamp, zone, dates=False)
+    word, first = "", np.arange(len(bars)) # bar of each candle
+    for word, number in STEPS.items(): # noqa: B007
+        first = np.flatnonzero(np.diff(number(local), prepend=-1e99))
+        if len(first) <= limit: break
+    high, low = np.maximum.reduceat(bars.high, first), np.minimum.reduceat(bars.low, first)
+    last = np.append(first[1:], len(bars)) - 1
+    return pd.DataFrame(dict(timestamp=bars.timestamp[first], open=bars.open[first], high=high, low=low, close=bars.close[last])), word
 
 # %% ../nbs/60_plots.ipynb #marks
 def trade_words(

@@ -240,6 +240,13 @@ def run_job(run: Run) -> Any: # `firebot.runs.Job`
 # %% ../nbs/82_run_page.ipynb #indicators
 COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#D55E00") # not those of entries, stops and targets first
 
+@lru_cache(maxsize=2)
+def _features(job: Any, strategy_id: str) -> dict[str, np.ndarray]: # Name -> [T, S]
+    from firebot.features import FeaturePipeline
+    strategy = next(x for x in job.strategies if x.strategy_id == strategy_id)
+    found = FeaturePipeline(dict(strategy.features()) | {"close as seen": ("last",)}).transform(job.panel)
+    return {name: np.asarray(x) for name, x in found.items()}
+
 def indicators(
     job: Any, # `firebot.runs.Job`
     strategy_id: str,
@@ -247,12 +254,9 @@ def indicators(
     close: np.ndarray, # Closes as drawn, NaN where there is no bar
 ) -> dict[str, tuple[np.ndarray, bool]]: # Name -> values by row, and whether they belong on the price axis
     "What a strategy looked at, brought to the scale of the picture where it is a price."
-    from firebot.features import FeaturePipeline
-    strategy = next(x for x in job.strategies if x.strategy_id == strategy_id)
-    found = FeaturePipeline(dict(strategy.features()) | {"close as seen": ("last",)}).transform(job.panel)
-    seen, out = np.asarray(found.pop("close as seen"))[:, s], {}
-    for name, x in found.items():
-        y = np.asarray(x)[:, s]
+    found = {name: x[:, s] for name, x in _features(job, strategy_id).items()}
+    seen, out = found.pop("close as seen"), {}
+    for name, y in found.items():
         known = ~np.isnan(y) & ~np.isnan(seen) & ~np.isnan(close)
         near = known.any() and bool(np.all(np.median(np.abs(np.log(np.maximum(y[known], 1e-300) / seen[known]))) < 0.7))
         out[name] = (y * close / seen if near else y, near)
@@ -346,10 +350,10 @@ def waiting_lines(
             cut = Bars(bars.symbol, bars.resolution, *(getattr(bars, c)[row:end + 1] for c in ("timestamp", *COLUMNS)))
             level = trailed(w, cut, factor[row])
             at, level = np.append(np.maximum(cut.timestamp, w.start), w.end), np.append(level, level[-1])
-        lines.setdefault(w.kind, []).append((np.append(wall_clock(at, dates=dates), np.nan), np.append(level, np.nan)))
+        lines.setdefault(w.kind, []).append((np.append(at, w.end), np.append(level, np.nan))) # a gap follows
     colours = {"Stop": VERMILION, "Trailing stop": PURPLE, "Target": BLUE}
-    return [go.Scatter(x=np.concatenate([a for a, _ in lines[k]]), y=np.concatenate([b for _, b in lines[k]]).round(4), name=k, mode="lines",
-                       line=dict(color=colour, width=1.6, shape="hv"), hovertemplate=f"{k} %{{y:,.2f}}<extra></extra>")
+    return [go.Scatter(x=wall_clock(np.concatenate([a for a, _ in lines[k]]), dates=dates), y=np.concatenate([b for _, b in lines[k]]).round(4),
+                       name=k, mode="lines", line=dict(color=colour, width=1.6, shape="hv"), hovertemplate=f"{k} %{{y:,.2f}}<extra></extra>")
             for k, colour in colours.items() if k in lines]
 
 # %% ../nbs/82_run_page.ipynb #prices
