@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from .glossary import field_of
 from .journal import Event
-from .metrics import drawdown, field_of, sharpe, trade_stats
+from .metrics import drawdown, sharpe, trade_stats
 from .models import DataError, from_ns
 from .portfolio import ACCOUNT, DailyPnl
 

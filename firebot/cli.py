@@ -49,7 +49,7 @@ def _logs(config: Any = None) -> None:
 # %% ../nbs/90_cli.ipynb #headline
 def headline(metrics: dict[str, Any], folder: str = "") -> str:
     "The few numbers a person wants first, the report's place, and what to try next."
-    from firebot.metrics import METRICS, format_metric
+    from firebot.glossary import METRICS, format_metric
     keys = ("final_equity", "total_return", "cagr", "sharpe", "max_drawdown", "trades", "excess_return")
     rows = [f"  {METRICS[k].label:<28} {format_metric(k, metrics[k]):>16}" for k in keys if k in metrics]
     more = ["", f"report   {folder}/report.html", f"prove it firebot verify {folder}",

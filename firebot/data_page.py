@@ -18,7 +18,7 @@ from .books import home
 from .calendars import sessions
 from .config import settings
 from .models import EXCHANGES, Bars, DataError, RunError, from_ns
-from .pages import Block, Column, State, View, chart, chosen, head, nothing, table, tabs
+from .pages import Block, Column, State, View, chart, chosen, head, nothing, parts, table, tabs
 from .store import Key, Store, Stored, provenance, read
 
 # %% ../nbs/83_data_page.ipynb #gaps
@@ -117,7 +117,7 @@ def arrived(
     day, _, rest = name.partition("T")
     return f"{day[:4]}-{day[4:6]}-{day[6:]} {rest[:2]}:{rest[2:4]}:{rest[4:6]}"
 
-def arrivals_blocks(store: Store) -> Iterator[Block]:
+def arrivals_blocks(store: Store, state: State) -> Iterator[Block]:
     "Files that came, and the rows that were turned away."
     found = arrivals(store)
     files = [(name, f) for name, report in found for f in report["files"]]
@@ -129,6 +129,9 @@ def arrivals_blocks(store: Store) -> Iterator[Block]:
                 keys={5: [f["rows"] for _, f in files], 6: [f["findings"] for _, f in files]},
                 note=None if found else "Nothing was imported yet: firebot data import FILE...")
     said = [(name, f) for name, report in found for f in report["findings"]]
+    which, shown = parts(state, "findings", len(said), "findings, the latest first")
+    yield from which
+    said = said[shown]
     yield table("findings", ["When (UTC)", Column("File", wrap=True), Column("Row", num=True), "Column", "Value", Column("Reason", wrap=True),
                              "Verdict"],
                 [[arrived(name), *(str(f.get(k, "") if f.get(k) is not None else "") for k in ("file", "row", "column", "value", "reason",
@@ -148,9 +151,9 @@ def data_look(
         return nothing("No data in the store yet", "Runs can read files where they stand. "
                        "The store keeps bars with their origin, checked and without duplicates:",
                        "firebot data import FILE...      or      firebot data fetch AAPL MSFT")
-    parts = tabs("tab", TABS)
-    blocks = [head("Data", "What the store has, what it lacks, and what was turned away."), parts]
-    if chosen(state, parts) == "arrivals": return View("Data", [*blocks, *arrivals_blocks(store)])
+    views = tabs("tab", TABS)
+    blocks = [head("Data", "What the store has, what it lacks, and what was turned away."), views]
+    if chosen(state, views) == "arrivals": return View("Data", [*blocks, *arrivals_blocks(store, state)])
     blocks.append(catalogue(store))
     if state.get("series"): blocks += one_series(store, find(store, state["series"]))
     return View("Data", blocks)

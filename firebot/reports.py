@@ -21,7 +21,7 @@ from typing import Any
 import mistune
 from plotly.offline import get_plotlyjs
 
-from .metrics import DEFINITIONS, METRICS, field_of, format_metric, money
+from .glossary import DEFINITIONS, METRICS, field_of, format_metric, money
 from .models import RunError
 from .plots import CONFIG, DARK, FONT, LIGHT, bare, stamp, theme
 

@@ -46,10 +46,11 @@ from .feed import follow as through_renames
 from .files import write_whole
 from .fills import Costs, get_profile
 from .forms import EMPTY, fold_trades, history_of, schedule_json, tax_files
+from .glossary import format_metric, money
 from .journal import Event, csv_text, fills_csv, orders_csv, signals_csv, write
 from .learners import LearnerStrategy, in_sample
 from .logs import Log, bind, follow
-from .metrics import drawdown_table, format_metric, money, periods_per_year, summary
+from .metrics import drawdown_table, periods_per_year, summary
 from .model_store import same_features
 from firebot.models import (
     COLUMNS,
@@ -716,7 +717,7 @@ def chart_bars(o: Outcome) -> list[tuple[Bars, list[Trade]]]:
     "Bars and trades of each symbol that traded, in shares of the last bar."
     p, out = o.job.panel, []
     for s, symbol in enumerate(p.symbols):
-        trades = [t for t in o.trades if t.symbol == symbol]
+        if not (trades := [t for t in o.trades if t.symbol == symbol]): continue
         there, factor = ~np.isnan(p.close[:, s]), np.ones(len(p))
         for row, at, kind, up, down in zip(p.actions.row, p.actions.symbol, p.actions.kind, p.actions.numerator, p.actions.denominator):
             if at == s and kind == 0: factor[:row] *= down / up
@@ -724,7 +725,7 @@ def chart_bars(o: Outcome) -> list[tuple[Bars, list[Trade]]]:
             f = Decimal(str(factor[np.searchsorted(p.start, t.exit_time or p.end[-1], side="right") - 1]))
             return replace(t, entry_price=t.entry_price * f, exit_price=t.exit_price * f)
         columns = [(x[:, s] * factor)[there] for x in (p.open, p.high, p.low, p.close)] + [(p.volume[:, s] / factor)[there]]
-        if trades: out.append((Bars(symbol, p.resolution, p.start[there], *columns), [moved(t) for t in trades]))
+        out.append((Bars(symbol, p.resolution, p.start[there], *columns), [moved(t) for t in trades]))
     return out
 
 # %% ../nbs/63_runs.ipynb #watch

@@ -25,11 +25,12 @@ from .deep import convert_pt
 from .engine import backtest as simulate
 from .features import FeaturePipeline
 from .feed import Panel, row_days
+from .glossary import format_metric, money
 from .journal import csv_text
 from .labels import Labels, label_horizon, make_labels, meta_labels
 from .learners import LearnerStrategy, train_model
 from .logs import Log
-from .metrics import format_metric, money, returns, sharpe, summary
+from .metrics import returns, sharpe, summary
 from .model_store import Artefact, save_model
 from .models import ConfigError, DataError, Direction, Signal, from_ns
 from .overfitting import Gate, judge, summarise

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from .config import read_yaml
+from .glossary import money
 from .home_page import read_json, reports_folder
-from .metrics import money
 from .models import RunError
-from .overfitting import CONFIDENCE, MOST_OVERFIT
 from .pages import Block, Column, State, View, block, chart, choice, chosen, head, nothing, table
 
 # %% ../nbs/86_sweep_page.ipynb #read
@@ -74,6 +73,7 @@ def words(parameters: Mapping[str, Any]) -> str:
 
 def verdict_cards(s: SweepFolder) -> Block:
     "The verdict and what it rests on."
+    from firebot.overfitting import CONFIDENCE, MOST_OVERFIT
     g, low = s.gate, s.gate["interval"]
     def share(x: float | None, digits: int = 0) -> str: return "–" if x is None else f"{x:.{digits}%}"
     overfit, deflated = g["overfitting_probability"], g["deflated_sharpe"]

@@ -23,9 +23,9 @@ import plotly.graph_objects as go
 from .books import Published, book, home, run_id, settle, sha, stage
 from .config import AppConfig, Config, ParallelConfig, dump_config, refusal, settings
 from .engine import Result, backtest
+from .glossary import money
 from .journal import csv_text
 from .logs import Log
-from .metrics import money
 from .models import ConfigError, RunError, from_ns
 from .money import from_int
 from .overfitting import CONFIDENCE, MOST_OVERFIT, Gate, judge

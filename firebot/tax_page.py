@@ -8,7 +8,7 @@ __all__ = ['FILES', 'TABS', 'TaxFolder', 'tax_folders', 'tax_folder', 'amount', 
            'wash_table', 'lots_table', 'windows', 'form_blocks', 'tax_look']
 
 # %% ../nbs/84_tax_page.ipynb #imports
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,9 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .home_page import read_json, reports_folder
+from .glossary import money
+from .home_page import curves, read_json, reports_folder
 from .models import RunError
-from .pages import Block, Column, State, View, block, chart, choice, chosen, head, nothing, table, tabs
+from .pages import Block, Column, State, View, block, chart, choice, chosen, head, nothing, parts, table, tabs
 
 # %% ../nbs/84_tax_page.ipynb #folder
 FILES = ("realized.csv", "lots.csv", "wash_sales.csv", "form_8949.csv", "schedule_d.json")
@@ -73,7 +74,6 @@ def tax_folder(
 # %% ../nbs/84_tax_page.ipynb #cards
 def amount(x: Any, currency: str = "USD") -> str:
     "An exact amount in words of money."
-    from firebot.metrics import money
     return money(float(x), currency)
 
 def tax_cards(of: TaxFolder, year: str) -> Block:
@@ -118,15 +118,12 @@ def gains_chart(of: TaxFolder) -> Any: # `firebot.plots.Chart`
 def after_chart(of: TaxFolder) -> Any: # `firebot.plots.Chart`
     "The account before and after tax."
     import plotly.graph_objects as go
-    from pyarrow import csv as pacsv
 
     from firebot.plots import BLUE, ORANGE, is_daily, money_axis, thin, time_axis, wall_clock
     from firebot.plots import chart as picture
-    from firebot.run_page import nanoseconds
-    rows = pacsv.read_csv(of.folder / "after_tax.csv")
-    when = nanoseconds([str(x) for x in rows["timestamp"].to_pylist()])
-    daily = is_daily(when)
-    x, before, after = wall_clock(when, dates=daily), rows["equity"].to_numpy(), rows["after_tax"].to_numpy()
+    rows = curves(of.folder, "after_tax.csv")
+    daily = is_daily(rows["timestamp"])
+    x, before, after = wall_clock(rows["timestamp"], dates=daily), rows["equity"], rows["after_tax"]
     lines = []
     for name, y, colour, dash in (("Before tax", before, BLUE, "solid"), ("After tax", after, ORANGE, "dot")):
         keep = thin(y)
@@ -211,9 +208,8 @@ def open_table(of: TaxFolder) -> Block:
             "Buy again from"], rows,
                  title="Which losses would a purchase undo?", unit="open losses", note=None if rows else "None: no window is open.")
 
-def wash_table(of: TaxFolder, symbol: str) -> Block:
+def wash_table(found: Sequence[Mapping[str, Any]], of: TaxFolder) -> Block:
     "What replaced what."
-    found = [r for r in of.rows["wash_sales.csv"] if symbol in ("", r["symbol"])]
     rows = [[r["sell_id"], r["symbol"], shares(r["quantity"]), r["sold"].isoformat(), r["replacement_id"], r["replaced"].isoformat(),
              amount(r["disallowed_loss"], of.currency), r["held_from"].isoformat() if r["held_from"] else "lost for good"] for r in found]
     heads: list[Column | str] = ["Sale", "Symbol", Column("Shares", num=True), "Sold", "Replaced by", "Bought",
@@ -222,9 +218,8 @@ def wash_table(of: TaxFolder, symbol: str) -> Block:
     keys = {2: [float(r["quantity"]) for r in found], 6: [float(r["disallowed_loss"]) for r in found]}
     return table("washes", heads, rows, title="What replaced what?", unit="wash sales", keys=keys, note=None if rows else "No loss was disallowed.")
 
-def lots_table(of: TaxFolder) -> Block:
+def lots_table(found: Sequence[Mapping[str, Any]], of: TaxFolder) -> Block:
     "What is still held."
-    found = of.rows["lots.csv"]
     rows = [[r["lot_id"], r["symbol"], shares(r["quantity"]), r["open_date_original"].isoformat(), r["open_date_adjusted"].isoformat(),
              amount(r["cost_basis"], of.currency), amount(r["deferred_loss"], of.currency)] for r in found]
     heads: list[Column | str] = ["Lot", "Symbol", Column("Quantity", num=True), "Bought", Column("Counts from",
@@ -245,10 +240,14 @@ def windows(of: TaxFolder, state: State) -> Iterator[Block]:
     now = chosen(state, symbol)
     yield block("controls", "symbols", controls=[symbol])
     yield chart(timeline_chart(of.tables, now, np.datetime64(of.last), f"timeline-{now.lower()}"))
-    yield from (harvest_table(of), open_table(of), wash_table(of, now), lots_table(of))
+    yield from (harvest_table(of), open_table(of))
+    washed = [r for r in of.rows["wash_sales.csv"] if r["symbol"] == now]
+    for key, unit, rows, made in (("washes", "wash sales", washed, wash_table), ("lots", "lots", of.rows["lots.csv"], lots_table)):
+        which, shown = parts(state, key, len(rows), unit)
+        yield from [*which, made(rows[shown], of)]
 
 # %% ../nbs/84_tax_page.ipynb #form
-def form_blocks(of: TaxFolder, year: str) -> Iterator[Block]:
+def form_blocks(of: TaxFolder, year: str, state: State) -> Iterator[Block]:
     "The rows of the form for a year, and their sums by box."
     from firebot.form_pdf import COLUMNS, TERMS, box_words
     own = [r for r in of.rows["form_8949.csv"] if str(r["tax_year"]) == year]
@@ -258,6 +257,9 @@ def form_blocks(of: TaxFolder, year: str) -> Iterator[Block]:
     yield table("boxes", ["Part", Column("Box", wrap=True), *(Column(COLUMNS[k], num=True) for k in kinds)],
                 [[TERMS[p].partition(":")[0], box_words(b), *(total(p, b, k) for k in kinds)] for p, b in boxes],
                 title=f"Sums of {year}", unit="boxes")
+    which, shown = parts(state, "rows", len(own), "rows of the form")
+    yield from which
+    own = own[shown]
     names = ("description", "date_acquired", "date_sold", "proceeds", "cost_basis", "code", "adjustment", "gain_loss")
     rows = [[r["part"], r["box"], *(amount(r[k], of.currency) if k in kinds else str(r[k] or "") for k in names)] for r in own]
     keys = {2 + names.index(k): [float(r[k]) for r in own] for k in kinds}
@@ -278,12 +280,12 @@ def tax_look(
     if not names: return nothing("No tax files yet", "Every run leaves its own; for trades made elsewhere give a CSV file of fills:",
             "firebot tax FILLS.csv")
     of = tax_folder(state.get("of") or names[0], reports)
-    source, parts, years = choice("of", "Folder", [(n, n) for n in names], of.name), tabs("tab", TABS), sorted(of.sheet["years"], reverse=True)
+    source, tabbed, years = choice("of", "Folder", [(n, n) for n in names], of.name), tabs("tab", TABS), sorted(of.sheet["years"], reverse=True)
     if not years: return nothing("Nothing was sold", f"{of.name} has no sales, so there is nothing to tax.")
     year = choice("year", "Tax year", [(y, y) for y in years])
-    now, tab = chosen(state, year), chosen(state, parts)
-    views = dict(overview=lambda: overview(of, now), windows=lambda: windows(of, state), form=lambda: form_blocks(of, now))
+    now, tab = chosen(state, year), chosen(state, tabbed)
+    views = dict(overview=lambda: overview(of, now), windows=lambda: windows(of, state), form=lambda: form_blocks(of, now, state))
     badges = [(of.sheet["options"]["method"].upper(), "", "Which shares leave first"), ("no tax advice",)]
     controls = [source] if tab == "windows" else [source, year]
-    return View("Taxes", [head("Taxes", f"{of.name}, until {of.last}.", badges), block("controls", "controls", controls=controls), parts,
+    return View("Taxes", [head("Taxes", f"{of.name}, until {of.last}.", badges), block("controls", "controls", controls=controls), tabbed,
             *views[tab]()])

@@ -26,7 +26,7 @@ from .after_tax import AfterTax, Folded, by_method, wash_cost
 from .config import TaxConfig
 from .form_pdf import LINE_WORDS, amount, form_pdf
 from .forms import NOTE, options, schedule_json, tax_tables, totals, write_csv
-from .metrics import money
+from .glossary import money
 from .plots import BLUE, GREY, ORANGE, VERMILION, Chart, chart, equity_chart, is_daily, thin, wall_clock
 from .reports import Cards, Table, report_html
 from .wash_sales import WINDOW, Ledger

@@ -29,14 +29,12 @@ from .attribution import split_trades, strategy_performance
 from .books import load_manifest, tampered
 from .config import read_yaml
 from .files import write_whole
+from .glossary import DEFINITIONS, METRICS, money
 from firebot.metrics import (
-    DEFINITIONS,
-    METRICS,
     cagr,
     drawdown,
     drawdown_table,
     max_drawdown,
-    money,
     monthly_returns,
     periods_per_year,
     returns,

@@ -24,3 +24,13 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     code, *modules = run.stdout.split("MODULES")[-1].split()
     assert code in ("0", "None") and "Usage" in run.stdout
     assert not HEAVY & set(modules)
+
+
+PAGES = dict.fromkeys(("home", "tax", "sweep", "run"), HEAVY - {"numpy"}) | {"data": {"numba", "pandas", "plotly"}} # which reads Parquet
+
+def test_a_page_imports_what_it_shows() -> None:
+    "A dashboard's first sight waits for what its module imports: nothing that computes, and nothing that draws"
+    for page, heavy in PAGES.items():
+        code = f"import sys, firebot.{page}_page; print(*{{m.split('.')[0] for m in sys.modules}})"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert not heavy & set(run.stdout.split()), page

@@ -8,11 +8,9 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,16 +19,11 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
+from browser import CHROMIUM, FIREBOT, FLAGS, PATIENCE, ROOT, SETTLED, TOKEN, dashboards, firebot
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dashboards")]
-ROOT = Path(__file__).resolve().parent.parent
-FIREBOT = str(Path(sys.executable).parent/"firebot")
-TOKEN = "a-token-for-the-tests"
-CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome") if Path(p).exists()), None)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
-PATIENCE = 60_000 # ms; a machine may be busy, and nothing here measures time
 
 CONFIG = """
 data_sources: [{type: sample}]
@@ -41,17 +34,17 @@ execution: {fill_model: next_open, slippage_bps: 5, commission: {per_share: 0.00
 run: {start: 2006-01-01}
 tax: {filing_status: single, federal_short_pct: 32, federal_long_pct: 15, payment_date: "04-15"}
 """
+MINUTES = """
+data_sources: [{type: synthetic, symbols: [ACME, ZYX], params: {seed: 5, start: 2024-03-04, end: 2024-03-15}}]
+strategies: [{name: quick, class: firebot.strategies.SmaCrossStrategy, params: {fast: 20, slow: 60}}]
+portfolio: {initial_capital: 100000, currency: USD}
+execution: {fill_model: next_open, slippage_bps: 1}
+run: {resolution: 1m}
+"""
 SWEEP = "sweep: {params: {fast: [10, 20, 30], slow: [60, 140]}, search: grid, validate: walk_forward}\n"
 
 
 # ---------------------------------------------------------------- a workspace, a server, a browser
-def firebot(*args, cwd, ok=(0,)):
-    "Run the command as a user would."
-    done = subprocess.run([FIREBOT, *map(str, args)], cwd=cwd, text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    assert done.returncode in ok, done.stderr
-    return done
-
-
 def furnish(root):
     "Two runs and a spoilt copy of one, a paper session that is over, a sweep, a store with a gap, and a refused import."
     root.mkdir()
@@ -67,11 +60,14 @@ def furnish(root):
         firebot("data", "import", "BAD.csv", cwd=root, ok=(1,))
     firebot("backtest", "run.yaml", cwd=root) # first and alone: it compiles what the others use
     with ThreadPoolExecutor(2) as at_once:
-        work = [at_once.submit(firebot, "backtest", "run.yaml", "--set", "execution.slippage_bps=20", "--set", "app.name=FireBot", cwd=root),
+        work = [at_once.submit(firebot, "backtest", "run.yaml", "--set", "execution.slippage_bps=20", "--set", "app.name=FireBot",
+                               "--set", "execution.trailing_stop_pct=12", cwd=root),
                 at_once.submit(firebot, "paper", "run.yaml", "--name", "done", "--set", "run.start=2011-06-01",
                                "--set", "risk.max_drawdown_pct=50", cwd=root),
                 at_once.submit(firebot, "sweep", "sweep.yaml", cwd=root), at_once.submit(data)]
         for w in work: w.result()
+    (root/"minutes.yaml").write_text(MINUTES)
+    firebot("backtest", "minutes.yaml", "--out", root/"more", cwd=root)
     shutil.copytree(runs(root)[0], root/"reports/spoilt")
     with (root/"reports/spoilt/fills.csv").open("a") as f: f.write("\n")
 
@@ -93,21 +89,8 @@ def workspace(tmp_path_factory, worker_id):
 @pytest.fixture(scope="module")
 def server(workspace, worker_id):
     "The dashboards' address, served as `firebot dashboard` does."
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
     log = workspace/f"server-{worker_id}.log"
-    process = subprocess.Popen([FIREBOT, "dashboard", "--port", str(port), "--no-browser", "--no-warm"], cwd=workspace,
-                               env=os.environ | {"PYTHONPATH": str(ROOT), "FIREBOT_TOKEN": TOKEN}, stdout=log.open("w"),
-                               stderr=subprocess.STDOUT, start_new_session=True)
-    while True:
-        assert process.poll() is None, log.read_text()
-        with socket.socket() as s:
-            if s.connect_ex(("127.0.0.1", port)) == 0: break
-        time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
+    with dashboards(workspace, log) as address: yield address
     assert TOKEN not in log.read_text().partition("stop them")[2]
 
 
@@ -141,10 +124,6 @@ CUT = """() => {
   }
   return out;
 }"""
-SETTLED = """() => { const root = document.querySelector('.fb');
-  return root && root.dataset.answered && !root.hasAttribute('aria-busy') &&
-         [...document.querySelectorAll('.fb-plot')].every(p => p.querySelector('.main-svg')); }"""
-
 
 class Visit:
     "A page in the browser, and what it complained of."
@@ -229,6 +208,7 @@ def money(x): return f"{'-' * (Decimal(x) < 0)}${abs(Decimal(x)):,.2f}"
 # ---------------------------------------------------------------- the pages
 def test_home(visit, workspace):
     v = visit("home")
+    assert [v.column("sessions", 1), v.column("sessions", 2)] == [["done"], ["done"]]
     listed = v.page.locator("[data-id=runs] tbody tr").all()
     assert len(listed) == 3
     for row in listed:
@@ -251,6 +231,7 @@ def test_home(visit, workspace):
         v.settle()
     v.page.wait_for_function("document.querySelector('[data-id=growth] .fb-plot').data.length === 2")
     changed = {r[0]: sorted(r[1:]) for r in (row.locator("td").all_inner_texts() for row in v.page.locator("[data-id=differences] tbody tr").all())}
+    assert changed.pop("execution.trailing_stop_pct")[1] == "12"
     assert changed == {"app.name": ["FireBot", "first idea"], "execution.slippage_bps": ["20", "5"]}
     assert "compare=" in v.page.url
     v.looked_at("compared")
@@ -273,6 +254,9 @@ def test_run(visit, workspace):
     equity = [float(r["equity"]) for r in rows(run/"equity.csv")]
     drawn = v.drawn("equity")
     assert drawn[0] == equity[0] and drawn[-1] == equity[-1] and min(drawn) == min(equity) and max(drawn) == max(equity)
+    band, line = rows(run/"band.csv")[-1], dict(zip(v.traces("band"), range(9)))
+    for name, column in (("As run", "as_run"), ("At once and free", "instant"), ("Free of cost", "costless"), ("Harsh", "harsh")):
+        assert v.drawn("band", line[name])[-1] == float(band[column])
     day = [r for r in rows(run/"daily_pnl.csv") if r["strategy_id"] == "*"][-1]
     assert v.drawn("exposure")[-1] == pytest.approx(1 - float(day["cash"]) / equity[-1], abs=1e-4)
     v.page.locator("[data-id=cards] [data-tip]").first.focus()
@@ -308,8 +292,8 @@ def test_run(visit, workspace):
     v.page.get_by_role("button", name="P&L").click()
     best = max(trades, key=lambda t: float(t["pnl"]))
     first = v.page.locator("[data-id=trades] tbody tr").first.locator("td").all_inner_texts()
-    assert first[8] == money(best["pnl"])
-    assert set(v.column("trades", 12)) & {"stop", "take profit"}
+    assert first[7] == money(best["pnl"])
+    assert set(v.column("trades", 11)) & {"stop", "take profit"}
     v.looked_at("trades")
     v.page.locator("[data-id=trades] input[type=search]").fill("AAPL")
     assert v.text("[data-id=trades] .fb-note")[-1].startswith(f"{sum(t['symbol'] == 'AAPL' for t in trades)} of {len(trades)}")
@@ -338,6 +322,45 @@ def test_run(visit, workspace):
     v.tab("Record")
     assert "every file is what the manifest says" in v.text("[data-id=whole] dd")
     v.looked_at("record")
+
+
+def test_run_of_minutes(visit, workspace):
+    run = next((workspace/"more").glob("backtest-*"))
+    shutil.copytree(run, workspace/"reports/minutes", dirs_exist_ok=True)
+    try:
+        v = visit("run", run="minutes")
+        equity = rows(run/"equity.csv")
+        drawn = v.drawn("equity")
+        assert len(equity) > 3000 > len(drawn) and drawn[-1] == float(equity[-1]["equity"]) # thinned for the screen
+        v.looked_at("minutes")
+        day = [r for r in equity if r["timestamp"].startswith("2024-03-07")]
+        first = int(np.datetime64("2024-03-07T00:00", "ms").astype(int)) # on the exchange's wall
+        v.page.goto(f"{v.server}/voila/render/run.ipynb?run=minutes&span={first + 34_200_000}~{first + 57_600_000}")
+        v.settle()
+        seen = v.drawn("equity")
+        at = seen.index(float(day[0]["equity"]))
+        assert [float(r["equity"]) for r in day] == seen[at:at + len(day)] # exact where it is looked at
+        v.tab("Trades")
+        v.page.locator("[data-id=trades] tbody .fb-link").first.click()
+        v.page.wait_for_selector("[data-kind=chart] .main-svg")
+        v.settle()
+        assert "inute candles" in v.text("[data-kind=chart] .fb-note")[0]
+        v.looked_at("minutes-prices")
+    finally: shutil.rmtree(workspace/"reports/minutes")
+
+
+def test_run_with_a_stop_that_follows(visit, workspace):
+    run = runs(workspace)[1]
+    v = visit("run", run=run.name, tab="prices", symbol="IBM", looks="none")
+    line = v.traces("candles-ibm").index("Trailing stop")
+    ways, way = [], []
+    for y in v.drawn("candles-ibm", line):
+        if y is None: ways, way = [*ways, way], []
+        else: way.append(y)
+    orders = [o for o in rows(run/"orders.csv") if o["symbol"] == "IBM" and o["type"] == "trailing_stop"]
+    assert len(ways) == len(orders) and all(w == sorted(w) for w in ways) # it never goes back
+    filled = [(float(o["average_price"]), w[-1]) for o, w in zip(orders, ways) if o["status"] == "filled"]
+    assert filled and sum(abs(price / (level * 0.998) - 1) < 2e-4 for price, level in filled) >= len(filled) / 2 # the others gapped
 
 
 def test_run_notices_what_is_wrong(visit):
@@ -438,10 +461,11 @@ def test_paper(visit, workspace):
         v.looked_at("running")
         firebot("paper", "stop", "live", cwd=workspace)
         live.wait(60)
-        v.page.wait_for_selector(".fb-badge:text-is('done')") # it sees that too
+        v.page.wait_for_selector(".fb-badge:text-is('stopped')") # it sees that too
         assert v.page.evaluate("!location.search.includes('token')")
         v.choose("Session", "done")
         v.page.wait_for_selector("h1:text-is('done')")
+        assert v.text(".fb-badge")[0] == "done"
     finally:
         live.kill()
         live.wait(30)

@@ -17,8 +17,8 @@ from firebot.books import home
 from firebot.config import load_config
 from firebot.files import write_whole
 from firebot.forms import csv_bytes
+from firebot.glossary import METRICS, format_metric, money
 from firebot.journal import csv_text
-from firebot.metrics import METRICS, format_metric, money
 from firebot.models import ConfigError, RunError
 from firebot.runs import execute, inputs, make_job, manifest, result_files
 from firebot.tear_sheets import KINDS, export_run, marked_up, open_run, plain_text, tear_pdf, tear_xlsx, unguarded, wall

@@ -68,12 +68,13 @@ class Page {
   }
   answered(answer) {
     if (answer.ask !== this.asked) return;
-    clearTimeout(this.slow); this.slow = null;
-    this.status.textContent = "";
     if (answer.themes) this.themes = answer.themes;
     if (answer.title) document.title = `${answer.title} · FireBot`;
     for (const block of answer.blocks) this.blocks.set(block.id, block);
     this.draw(answer.order, new Set(answer.blocks.map(b => b.id)));
+    if (answer.more) return;  // a page that opens comes in parts
+    clearTimeout(this.slow); this.slow = null;
+    this.status.textContent = "";
     this.root.removeAttribute("aria-busy");
     this.root.dataset.answered = answer.ask;
     if (location.search.includes("token=")) history.replaceState(null, "", location.pathname + query(this.state));
@@ -151,7 +152,7 @@ class Page {
   cards(block, at) {
     at.append(...this.title(block).filter(Boolean));
     at.append(el("dl", {}, block.cards.map(c => el("div", { class: c.tone || "", "data-tip": c.tip, tabindex: c.tip ? "0" : null },
-      el("dt", { text: c.label }), el("dd", { text: c.value }), c.note && el("dd", { class: "fb-note", text: c.note }),
+      el("dt", { text: c.label }), el("dd", { text: c.value }), c.note && el("dd", { class: "fb-note", text: c.note.replace(/(\d)-(?=\d)/g, "$1\u2011") }),
       c.share !== undefined && el("meter", { min: 0, max: 1, low: 0.6, high: 0.85, optimum: 0, value: c.share, "aria-label": c.label })))));
   }
   facts(block, at) {
@@ -236,7 +237,7 @@ class Page {
             ? (go.href ? el("a", { href: go.href, text: shown })
                        : el("button", { type: "button", class: "fb-link", text: shown, onclick: () => { this.jump = go.jump; this.set(go.set, true); } }))
             : document.createTextNode(shown);
-          return el("td", { class: (c.num ? "num" : c.wrap ? "wrap" : "") + tone, title: c.full ? shown : null, "data-label": c.label }, inner);
+          return el("td", { class: (c.num ? "num" : c.wrap ? "wrap" : c.fold ? "fold" : "") + tone, title: c.full ? shown : null, "data-label": c.label }, inner);
         });
         const id = block.choose && block.ids[i];
         const box = id && el("td", { class: "fb-choose" }, el("input", { type: "checkbox", checked: chosen.has(id), "aria-label": `Compare ${row[block.lead || 0]}`,
@@ -258,6 +259,7 @@ class Page {
     if (block.rows.length > 8) at.append(el("label", { class: "fb-filter" }, el("span", { class: "fb-sr", text: `Filter ${block.unit || "rows"}` }),
       el("input", { type: "search", value: memory.word, placeholder: "Filter …", "data-key": `${block.id}:filter`,
                     oninput: e => { memory.word = e.target.value; memory.page = 0; fill(); } })));
+    if (block.stack) at.classList.add("fb-stack");
     at.append(el("div", { class: "fb-scroll", tabindex: "0", role: "region", "aria-label": block.title || block.unit || "Table" }, table), count, pager);
     fill();
   }
@@ -281,7 +283,7 @@ class Page {
       layout.height = (layout.height || 400) - Math.max(0, layout.margin.t - 16);
       layout.margin.t = Math.min(layout.margin.t, 16);
     }
-    const height = Math.max(160, (layout.height || 400) - 50);
+    const height = Math.max(160, (layout.height || 400) - 76);
     plot.style.height = `${height}px`;
     layout.height = height;
     if (coarse.matches) layout.dragmode = false;
