@@ -1013,6 +1013,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'firebot.learners._settled': ('learners.html#_settled', 'firebot/learners.py'),
                                   'firebot.learners._shap_forest': ('learners.html#_shap_forest', 'firebot/learners.py'),
                                   'firebot.learners._shap_lightgbm': ('learners.html#_shap_lightgbm', 'firebot/learners.py'),
+                                  'firebot.learners._shap_linear': ('learners.html#_shap_linear', 'firebot/learners.py'),
                                   'firebot.learners._shap_xgboost': ('learners.html#_shap_xgboost', 'firebot/learners.py'),
                                   'firebot.learners._sigmoid': ('learners.html#_sigmoid', 'firebot/learners.py'),
                                   'firebot.learners._spearman': ('learners.html#_spearman', 'firebot/learners.py'),

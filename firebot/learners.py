@@ -179,8 +179,11 @@ def _load_linear(data: bytes) -> Score:
     weights, bias = np.array(told["weights"], np.float64), float(told["bias"])
     return lambda x: _linear(np.ascontiguousarray(x), weights, bias)
 
-LEARNERS["logistic"] = Learner(".json", {"strength": Param(0.1, 1e-9, 1e9, "inverse of the penalty on weights")}, _fit_logistic, _load_linear, True)
-LEARNERS["ridge"] = Learner(".json", {"alpha": Param(100.0, 1e-9, 1e12, "penalty on weights")}, _fit_ridge, _load_linear, True)
+def _shap_linear(data: bytes, x: np.ndarray) -> np.ndarray: return x * np.array(json.loads(data)["weights"], np.float64)
+
+LEARNERS["logistic"] = Learner(".json", {"strength": Param(0.1, 1e-9, 1e9, "inverse of the penalty on weights")}, _fit_logistic, _load_linear, True,
+                               _shap_linear)
+LEARNERS["ridge"] = Learner(".json", {"alpha": Param(100.0, 1e-9, 1e12, "penalty on weights")}, _fit_ridge, _load_linear, True, _shap_linear)
 
 # %% ../nbs/27_learners.ipynb #forest
 _TRUSTED = ["sklearn.tree._tree.Tree"]
@@ -531,7 +534,7 @@ def shap_importance(
     samples: Samples,
     most: int = 2000, # Examples looked at
 ) -> dict[str, float]: # By feature; nothing where it is not cheap
-    "The mean size of the contributions to the score, for a model of trees."
+    "The mean size of the contributions to the score."
     kinds = model.artefact.card["learners"]
     if len(kinds) > 1 or not (explain := LEARNERS[kinds[0]].shap): return {}
     prepare, x = model.members[0][0], _evenly(samples, most).x()

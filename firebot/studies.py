@@ -232,8 +232,11 @@ def folds_table(
     def row(x: Mapping[str, Any]) -> tuple[str, ...]:
         return (str(x["fold"]), x["test_start"], x["test_end"], f"{x['examples']:,}", f"{x['purged']:,}", x["last_answer"], f"{x['auc']:.3f}",
                 f"{x['log_loss']:.4f}", f"{x['coin']:.4f}")
-    return Table(("Fold", "Asked from", "to", "Examples", "Purged", "Last answer", "AUC", "Log loss", "Of a coin"), tuple(map(row, rows)),
-                 frozenset((3, 4, 6, 7, 8)), strategy)
+    sizes = [x["asked"] for x in rows]
+    def mean(k: str) -> float: return float(np.average([x[k] for x in rows], weights=sizes)) if sum(sizes) else float("nan")
+    whole = ("All", rows[0]["test_start"], rows[-1]["test_end"], "", "", "", f"{mean('auc'):.3f}", f"{mean('log_loss'):.4f}", f"{mean('coin'):.4f}")
+    return Table(("Fold", "Asked from", "to", "Examples", "Purged", "Last answer", "AUC", "Log loss", "Of a coin"),
+                 ((strategy,), *map(row, rows), whole), frozenset((3, 4, 6, 7, 8)))
 
 def importance_table(
     made: Study,
@@ -242,8 +245,8 @@ def importance_table(
     "What the models looked at, and whether it helped."
     def row(name: str, x: Mapping[str, float]) -> tuple[str, ...]:
         return name, f"{x['permutation']:+.5f}", f"{x['worst']:+.5f}", f"{x['shap']:.4f}" if x["shap"] == x["shap"] else "–"
-    rows = tuple(row(name, x) for name, x in made.walks[strategy].importance.items())
-    return Table(("Feature", "Loss when shuffled", "Worst fold", "SHAP"), rows, frozenset((1, 2, 3)), strategy)
+    rows = (row(name, x) for name, x in made.walks[strategy].importance.items())
+    return Table(("Feature", "Loss when shuffled", "Worst fold", "SHAP"), ((strategy,), *rows), frozenset((1, 2, 3)))
 
 def study_files(
     made: Study,
@@ -276,7 +279,8 @@ def paths_table(
     "The paths of each strategy that learns; empty where none are asked for."
     c = job.config.walk_forward
     rows = [(s.strategy_id, *_spread(path_sharpes(job, s))) for s in (learning(job) if c and c.groups else [])]
-    return Table(("Strategy", "Paths", "Lowest Sharpe", "Median", "Highest"), tuple(rows), frozenset(range(1, 5)))
+    return Table(("Strategy", "Paths", "Lowest Sharpe", "Median", "Highest"), tuple(rows), frozenset(range(1, 5)),
+                 "" if rows else "None were asked for; walk_forward: {groups: 6} makes some.")
 
 def _spread(x: list[float]) -> tuple[str, ...]:
     return f"{len(x)}", *(f"{v:.2f}" for v in (min(x), float(np.median(x)), max(x)))
