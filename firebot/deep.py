@@ -127,10 +127,10 @@ def _params(**more: Param) -> dict[str, Param]:
             "batch": Param(256, 1, 100_000, "examples in a step"), "learning_rate": Param(0.003, 1e-7, 1, "size of a step"),
             "decay": Param(1e-4, 0, 1, "penalty on weights")}
 
-LEARNERS["lstm"] = Learner(".safetensors", _params(), lambda t: _fit("lstm", t), _load, True, packages=("torch", "safetensors"))
+LEARNERS["lstm"] = Learner(".safetensors", _params(), lambda t: _fit("lstm", t), _load, True, packages=("torch", "safetensors"), modules=("torch",))
 LEARNERS["transformer"] = Learner(
     ".safetensors", _params(heads=Param(2, 1, 64, "ways to look"), dropout=Param(0.1, 0, 0.9, "part that is left out in training")),
-    lambda t: _fit("transformer", t), _load, True, packages=("torch", "safetensors"))
+    lambda t: _fit("transformer", t), _load, True, packages=("torch", "safetensors"), modules=("torch",))
 
 # %% ../nbs/28_deep.ipynb #strategies
 @register

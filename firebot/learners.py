@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Score', 'LEARNERS', 'COMMON', 'ANSWERS', 'Samples', 'sequences', 'ready', 'make_samples', 'answered', 'reweighed',
-           'Task', 'Learner', 'one_thread', 'Prepare', 'ranks', 'fit_platt', 'fit_isotonic', 'calibrated', 'measures',
-           'inner_split', 'learner_params', 'fit_model', 'Model', 'permutation_importance', 'shap_importance',
-           'LearnerStrategy', 'probabilities', 'in_sample', 'LogisticStrategy', 'RidgeStrategy', 'RandomForestStrategy',
-           'LightGBMStrategy', 'XGBoostStrategy', 'StackedStrategy', 'train_model', 'training_params', 'card_of']
+           'Task', 'Learner', 'one_thread', 'load_kinds', 'Prepare', 'ranks', 'fit_platt', 'fit_isotonic', 'calibrated',
+           'measures', 'inner_split', 'learner_params', 'fit_model', 'Model', 'permutation_importance',
+           'shap_importance', 'LearnerStrategy', 'probabilities', 'in_sample', 'LogisticStrategy', 'RidgeStrategy',
+           'RandomForestStrategy', 'LightGBMStrategy', 'XGBoostStrategy', 'StackedStrategy', 'train_model',
+           'training_params', 'card_of']
 
 # %% ../nbs/27_learners.ipynb #imports
 import json
@@ -16,7 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any, ClassVar
 from zipfile import ZipFile, ZipInfo
@@ -133,6 +136,7 @@ class Learner:
     scaled: bool = False # Whether it wants features of one size
     shap: Callable[[bytes, np.ndarray], np.ndarray] | None = None # Contributions [N, F], where they are cheap
     packages: tuple[str, ...] = ("scikit-learn",)
+    modules: tuple[str, ...] = ("sklearn.linear_model",) # That fitting imports
 
 LEARNERS: dict[str, Learner] = {}
 
@@ -140,6 +144,13 @@ def one_thread() -> AbstractContextManager[Any]:
     "Linear algebra by one thread, whatever the machine has."
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     return threadpool_limits(1)
+
+def load_kinds(
+    kinds: Sequence[str], # Keys of `LEARNERS`
+) -> None:
+    "Import what fitting needs, where it is installed, so that copies of this process need not."
+    for name in (m for kind in kinds for m in LEARNERS[kind].modules):
+        if find_spec(name.partition(".")[0]): import_module(name)
 
 # %% ../nbs/27_learners.ipynb #linear
 @compiled
@@ -168,8 +179,11 @@ def _load_linear(data: bytes) -> Score:
     weights, bias = np.array(told["weights"], np.float64), float(told["bias"])
     return lambda x: _linear(np.ascontiguousarray(x), weights, bias)
 
-LEARNERS["logistic"] = Learner(".json", {"strength": Param(0.1, 1e-9, 1e9, "inverse of the penalty on weights")}, _fit_logistic, _load_linear, True)
-LEARNERS["ridge"] = Learner(".json", {"alpha": Param(100.0, 1e-9, 1e12, "penalty on weights")}, _fit_ridge, _load_linear, True)
+def _shap_linear(data: bytes, x: np.ndarray) -> np.ndarray: return x * np.array(json.loads(data)["weights"], np.float64)
+
+LEARNERS["logistic"] = Learner(".json", {"strength": Param(0.1, 1e-9, 1e9, "inverse of the penalty on weights")}, _fit_logistic, _load_linear, True,
+                               _shap_linear)
+LEARNERS["ridge"] = Learner(".json", {"alpha": Param(100.0, 1e-9, 1e12, "penalty on weights")}, _fit_ridge, _load_linear, True, _shap_linear)
 
 # %% ../nbs/27_learners.ipynb #forest
 _TRUSTED = ["sklearn.tree._tree.Tree"]
@@ -218,7 +232,7 @@ LEARNERS["forest"] = Learner(
     ".skops", {"trees": Param(200, 1, 10_000, "how many"), "depth": Param(6, 1, 64, "levels of a tree"),
                "min_leaf": Param(50, 1, 1_000_000, "examples in a leaf"),
                "columns": Param(0.5, 0.01, 1, "part of the features that a split looks at")},
-    _fit_forest, _load_forest, shap=_shap_forest, packages=("scikit-learn", "skops"))
+    _fit_forest, _load_forest, shap=_shap_forest, packages=("scikit-learn", "skops"), modules=("sklearn.ensemble", "skops.io"))
 
 # %% ../nbs/27_learners.ipynb #boosted
 def _boosted(**more: Param) -> dict[str, Param]:
@@ -271,10 +285,10 @@ def _shap_xgboost(data: bytes, x: np.ndarray) -> np.ndarray:
 
 LEARNERS["lightgbm"] = Learner(
     ".txt", _boosted(leaves=Param(15, 2, 10_000, "of a tree"), min_leaf=Param(50, 1, 1_000_000, "examples in a leaf")),
-    _fit_lightgbm, _load_lightgbm, shap=_shap_lightgbm, packages=("lightgbm",))
+    _fit_lightgbm, _load_lightgbm, shap=_shap_lightgbm, packages=("lightgbm",), modules=("lightgbm",))
 LEARNERS["xgboost"] = Learner(
     ".json", _boosted(depth=Param(4, 1, 64, "levels of a tree"), min_weight=Param(10.0, 0, 1e9, "weight in a leaf")),
-    _fit_xgboost, _load_xgboost, shap=_shap_xgboost, packages=("xgboost-cpu",))
+    _fit_xgboost, _load_xgboost, shap=_shap_xgboost, packages=("xgboost-cpu",), modules=("xgboost",))
 
 # %% ../nbs/27_learners.ipynb #prepare
 @dataclass(frozen=True)
@@ -520,7 +534,7 @@ def shap_importance(
     samples: Samples,
     most: int = 2000, # Examples looked at
 ) -> dict[str, float]: # By feature; nothing where it is not cheap
-    "The mean size of the contributions to the score, for a model of trees."
+    "The mean size of the contributions to the score."
     kinds = model.artefact.card["learners"]
     if len(kinds) > 1 or not (explain := LEARNERS[kinds[0]].shap): return {}
     prepare, x = model.members[0][0], _evenly(samples, most).x()

@@ -1,5 +1,6 @@
 """The audit catches every planted cheater, by name and bar, and passes everything that is shipped."""
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import cheaters
 import numpy as np
 import pytest
 
+import firebot.audit
+from firebot import labels, studies, walk_forward
 from firebot.audit import (
     CHECKS,
     Finding,
@@ -23,11 +26,16 @@ from firebot.audit import (
     subjects_of,
     warm_up,
 )
+from firebot.config import load_config
+from firebot.features import FeaturePipeline
 from firebot.feed import load_panel
+from firebot.learners import make_samples
 from firebot.models import DataError
-from firebot.rules import make_strategy
+from firebot.rules import SmaCrossStrategy, make_strategy
+from firebot.runs import make_job
 from firebot.sources import SampleSource
 from firebot.strategies import STRATEGIES, Strategy, batch_signals
+from firebot.studies import suspects
 
 PANEL = load_panel(SampleSource(), ["AAPL", "IBM", "MSFT"], date(2012, 4, 2), date(2012, 12, 31))
 HIDDEN = cheaters.hidden(PANEL)
@@ -192,3 +200,119 @@ def test_the_command_passes_the_sample_and_fails_a_cheater(tmp_path, monkeypatch
     with pytest.raises(SystemExit) as done: main(["audit", str(tmp_path / "b.yaml"), "--json"])
     told = json.loads(capsys.readouterr().out)
     assert done.value.code == 1 and told["guilty"] == ["sly"]
+
+
+# ---------------------------------------------------------------- what a configuration names
+TEXT = """
+data_sources: [{type: sample, symbols: [IBM, MSFT]}]
+run: {start: 2011-06-01, end: 2012-12-31, seed: 3}
+strategies:
+  - {name: ridge, class: RidgeStrategy}
+  - {name: judge, class: LogisticStrategy, params: {rule: SmaCrossStrategy, rule_fast: 1, rule_slow: 2}}
+features: {week: [returns, {window: 5}], rank: {indicator: returns, params: {window: 10}, across: rank}}
+label: {kind: forward_return, params: {horizon: 10}}
+"""
+
+
+def asked(text, *sets, cuts=6):
+    job = make_job(load_config(text, list(sets)))
+    return audit(job.panel, *suspects(job), cuts=cuts, seed=3)
+
+
+def test_an_honest_configuration_of_learners_passes():
+    report = asked(TEXT)
+    assert report.passed, str(report)
+    names = {v.name for v in report.verdicts}
+    assert names == {"judge.rule.fast", "judge.rule.slow", "judge.rule", "features.week", "features.rank", "label", "ridge.fit", "judge.fit"}
+
+
+def leaking_feature(monkeypatch):
+    honest = FeaturePipeline.transform
+    monkeypatch.setattr(FeaturePipeline, "transform", lambda self, p: {k: np.vstack([x[1:], x[-1:]]) if k == "week" else x
+                                                                       for k, x in honest(self, p).items()})
+
+
+def label_beyond_its_horizon(monkeypatch):
+    further = labels.LABELS["forward_return"][0]
+    def late(panel, horizon): return further(panel, horizon + 4)
+    monkeypatch.setitem(labels.LABELS, "forward_return", (late, labels.LABELS["forward_return"][1]))
+
+
+def label_settled_too_early(monkeypatch):
+    honest = labels.forward_return
+    def early(panel, horizon): return (lambda x: replace(x, end=np.where(x.end >= 0, x.end - 3, -1)))(honest(panel, horizon))
+    monkeypatch.setitem(labels.LABELS, "forward_return", (early, labels.LABELS["forward_return"][1]))
+
+
+def scaler_of_everything(monkeypatch):
+    def scaled(*args): return (lambda x: replace(x, table=(x.table - np.nanmean(x.table, axis=0)) / np.nanstd(x.table, axis=0)))(make_samples(*args))
+    monkeypatch.setattr(walk_forward, "make_samples", scaled)
+
+
+def nothing_purged(monkeypatch): monkeypatch.setattr(walk_forward, "learnable", lambda known, train, tests, embargo=0: known.take(train))
+
+
+def rule_that_peeks(monkeypatch):
+    honest = SmaCrossStrategy.signals
+    monkeypatch.setattr(SmaCrossStrategy, "signals", lambda self, f: (lambda x: np.vstack([x[1:], x[-1:]]))(honest(self, f)))
+
+
+@pytest.mark.parametrize(("plant", "guilty", "check"), [
+    (leaking_feature, "features.week", "prefix"), (label_beyond_its_horizon, "label", "horizon"), (scaler_of_everything, "ridge.fit", "fit"),
+    pytest.param(label_settled_too_early, "label", "prefix", marks=pytest.mark.slow),
+    pytest.param(nothing_purged, "ridge.fit", "fit", marks=pytest.mark.slow),
+    pytest.param(rule_that_peeks, "judge.rule", "prefix", marks=pytest.mark.slow)])
+def test_a_leak_in_what_a_configuration_names_is_caught(plant, guilty, check, monkeypatch):
+    plant(monkeypatch)
+    lines = TEXT.splitlines(keepends=True)
+    report = asked("".join(lines[:4] + lines[5:] if plant is rule_that_peeks else lines[:5] + lines[6:]), cuts=4)
+    assert guilty in report.guilty, str(report)
+    found = next(v for v in report.verdicts if v.name == guilty)
+    assert check in {f.check for f in found.findings} and found.first.row >= 0 and found.first.time
+
+
+def test_candidates_of_a_sweep_are_asked_and_the_report_says_how_many(monkeypatch):
+    monkeypatch.setitem(STRATEGIES, "OneAhead", cheaters.OneAhead)
+    text = ("{data_sources: [{type: sample, symbols: [IBM]}], run: {start: 2012-01-03, end: 2012-12-31}, "
+            "strategies: [{name: x, class: CLASS}], sweep: {params: PARAMS}}")
+    monkeypatch.setattr(studies, "DRAWN", 0)
+    told = asked(text.replace("CLASS", "OneAhead").replace("PARAMS", "{window: {from: 2, to: 9}}"), cuts=4)
+    assert told.guilty == ["x(window 2)", "x(window 9)"]
+    assert all(v.left_out == "2 of 8 candidates" for v in told.verdicts) and "2 of 8 candidates" in str(told)
+    assert asked(text.replace("CLASS", "SmaCrossStrategy").replace("PARAMS", "{fast: [3, 5], slow: [10]}"), cuts=4).passed
+
+
+def test_what_is_not_asked_about_is_said(monkeypatch):
+    monkeypatch.setattr(firebot.audit, "LONG", 100)
+    monkeypatch.setattr(firebot.audit, "LIVED", 20)
+    report = audit(PANEL, [cheaters.OneAhead("x", {"window": 40})], [Subject("old", "feature", cheaters.past_week, warmup=10)], [
+        cheaters.HONEST_FITS["inside"]], cuts=4)
+    said = {v.name: v.left_out for v in report.verdicts}
+    n = len(PANEL)
+    assert said["x.price"] == f"last 100 of {n} rows" and said["x.mean"] == f"last 156 of {n} rows"
+    assert said["old"].startswith(f"last 100 of {n} rows; 20 of ") and said["old"].endswith("one by one") and said["inside"]
+    assert report.guilty == ["x"] and f"last 100 of {n} rows" in str(report)
+    assert [s["left_out"] for s in json.loads(report.json())["subjects"]] == list(said.values())
+
+
+def test_costly_learners_are_fitted_small_and_it_is_said():
+    told = "{trees: 500, leaves: 3}"
+    job = make_job(load_config(TEXT.replace("class: RidgeStrategy", f"class: LightGBMStrategy, params: {told}")))
+    fits = {f.name: f.left_out for f in suspects(job)[2]}
+    assert fits == {"ridge.fit": "fitted with 20 trees for 500", "judge.fit": ""}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train", "walk_forward", "sweep", "minutes"])
+def test_the_configurations_that_are_shipped_pass(name, root, capsys):
+    minutes = """
+data_sources: [{type: synthetic, symbols: [AAA, BBB]}]
+run: {start: 2016-01-04, end: 2016-02-12, resolution: 1m, seed: 7}
+strategies: [{name: trees, class: LightGBMStrategy}, {name: cross, class: SmaCrossStrategy, params: {fast: 30, slow: 240}}]
+features: {quarter: [returns, {window: 15}], hour: [sma, {window: 10}, close, 1h], day: [returns, {window: 3}, close, 1d]}
+label: {kind: triple_barrier, params: {horizon: 30}}
+"""
+    report = asked(minutes if name == "minutes" else (root / "nbs" / "runs" / f"{name}.yaml").read_text(), cuts=24)
+    assert report.passed, str(report)
+    parts = {"train": "fitted with 20 trees", "walk_forward": "fitted with 20 trees", "sweep": "4 of 150 candidates", "minutes": "last 10,000 of"}
+    assert parts[name] in str(report)

@@ -168,6 +168,7 @@ def test_the_command_leaves_a_folder_and_does_it_again(tmp_path: Path, root: Pat
     [folder] = [f for f in (tmp_path / "reports" / "sweeps").iterdir() if f.is_dir()]
     files = {"run.ipynb", "report.html", "config.yaml", "manifest.json", "trials.csv", "gate.json", "earlier.csv"}
     assert {f.name for f in folder.iterdir()} == files
+    assert f"<p>{json.loads((folder / 'gate.json').read_text())['verdict']}</p>" in (folder / "report.html").read_text() # said in words
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
     assert run("--set", "parallel.enabled=true").returncode == 0
     assert {f.name: f.read_bytes() for f in folder.iterdir()} == before

@@ -231,6 +231,7 @@ def test_the_tutorial_is_the_command(tmp_path: Path, root: Path) -> None:
     page = root / "nbs" / "tutorials" / "honest_walk_forward.ipynb"
     metrics, gate = (json.loads((done.folder / name).read_text()) for name in ("metrics.json", "gate.json"))
     assert f"${metrics['final_equity']:,.0f}" in saved(page, "stages") and gate["verdict"] == saved(page, "verdict").strip()
+    assert f"<p>{gate['verdict']}</p>" in (done.folder / "report.html").read_text()
     after = float(list(csv.DictReader((done.folder / "after_tax.csv").open()))[-1]["after_tax"])
     assert metrics["final_equity"] > after > 0
     assert {f"folds_{name}.csv" for name in gate["strategies"]} <= {f.name for f in done.folder.iterdir()}
