@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ from firebot.models import (
     session_close,
     to_ns,
 )
-from .money import MISSING, decimals, from_int, snap, to_int
+from .money import MISSING, decimals, from_int, snap, snap_columns, to_int
 from firebot.orders import (
     ARM,
     CASH,
@@ -188,9 +189,15 @@ class Setup:
     def price_scale(self, i: Instrument) -> int:
         return max(decimals(i.tick) + 2, self.cash_scale) if self.profile.decimals is None else self.profile.decimals
     def quantity_scale(self, i: Instrument) -> int: return decimals(i.lot)
+    @cached_property
+    def grid(self) -> tuple[np.ndarray, np.ndarray]: # int64 [S] each
+        "Decimals and step of each symbol's prices."
+        scales = [self.price_scale(i) for i in self.instruments]
+        steps = [to_int(i.tick, p) if self.profile.snap else 1 for i, p in zip(self.instruments, scales)]
+        return np.array(scales, np.int64), np.array(steps, np.int64)
     @property
     def bracket(self) -> tuple[Decimal, Decimal, Decimal]: return self.stop_loss, self.take_profit, self.trailing_stop
-    @property
+    @cached_property
     def watches(self) -> bool:
         "Whether any limit looks at losses."
         limits: tuple[RiskConfig | StrategyRiskConfig, ...] = (self.risk, *self.risk.strategies.values())
@@ -200,7 +207,7 @@ class Setup:
         "The costs that apply."
         own = {c: x for c in ("slippage_bps", "fixed", "per_share", "relative") if (x := getattr(self, c)) is not None}
         return changed(self.costs or self.profile.costs, **own)
-    @property
+    @cached_property
     def rules(self) -> Rules:
         return make_rules(self.profile, self.cash_scale, self.paid, self.allow_short, self.borrow_rate, self.bracket, self.seed)
 
@@ -233,14 +240,12 @@ def make_state(setup: Setup, orders: int = 64) -> State:
 # %% ../nbs/34_engine.ipynb #window
 def _scaled(x: np.ndarray, setup: Setup) -> np.ndarray: # int64 [T, S]
     "A column of prices, each symbol in its own steps."
-    out = np.empty(x.shape, np.int64)
-    for s, i in enumerate(setup.instruments):
-        try: out[:, s] = snap(x[:, s], setup.price_scale(i), i.tick if setup.profile.snap else None)
-        except MoneyError as error: raise DataError(f"{i.symbol}: {error}") from None
-        if not out[:, s].all():
-            odd = x[out[:, s] == 0, s][0]
-            raise DataError(f"{i.symbol}: a price of {odd} is less than half a tick of {i.tick}; give it a finer tick under instruments.")
-    return out
+    out, refused = snap_columns(x, *setup.grid)
+    if refused < 0 and out.all(): return out
+    t, s = divmod(refused if refused >= 0 else int(np.flatnonzero(out.ravel() == 0)[0]), x.shape[1])
+    i = setup.instruments[s]
+    if refused < 0: raise DataError(f"{i.symbol}: a price of {x[t, s]} is less than half a tick of {i.tick}; give it a finer tick under instruments.")
+    raise DataError(f"{i.symbol}: price {abs(x[t, s])} cannot be held exactly at {setup.grid[0][s]} decimals; use a coarser tick.")
 
 def _sessions(panel: Panel) -> tuple[np.ndarray, np.ndarray]: # int64 [T] each
     "The session of each row, as days since 1970, and whether the row ends it."
@@ -298,11 +303,13 @@ def signal_intents(
     first: int = 0, # Row of the arrays' first bar
 ) -> np.ndarray: # int64 [N, INTENT_COLUMNS]
     "Every opinion as an intent."
-    x = np.stack(signals, axis=1) if len(signals) > 1 else np.asarray(signals[0])[:, None]
-    t, k, s = np.nonzero(~np.isnan(x))
-    v = x[t, k, s]
+    K, S = len(signals), np.shape(signals[0])[1]
+    x = np.ravel(np.stack(signals, axis=1) if K > 1 else signals[0]) # by bar, then strategy, then symbol
+    at = np.flatnonzero(~np.isnan(x))
+    v, (t, rest) = x[at], np.divmod(at, K * S)
+    k, s = np.divmod(rest, S)
     if v.size and np.abs(v).max() > 1: raise ConfigError(f"a strategy gave the signal {v[np.abs(v).argmax()]}; signals lie between -1 and 1.")
-    out = np.zeros((t.size, INTENT_COLUMNS), np.int64)
+    out = np.zeros((at.size, INTENT_COLUMNS), np.int64)
     out[:, I_ROW], out[:, I_STRATEGY], out[:, I_SYMBOL] = t + first, k, s
     out[:, I_SIDE], out[:, I_CONFIDENCE] = np.sign(v), np.rint(np.abs(v) * 1e9)
     return out
@@ -389,7 +396,7 @@ class Account:
             raise OrderError(f"intents of rows {stamps[0]} to {stamps[-1]} do not belong to a walk from row {t0} to {t1}, or are out of order.")
         self._fits(window, intents, t1 > t0)
         self.state.counters[INTENT] = 0
-        if (room := 3 * len(intents) - len(self._events) + self._n) > 0: self._grow(room, 0)
+        if (room := 3 * len(intents) + 256 - len(self._events) + self._n) > 256: self._grow(room, 0)
         while True:
             status, n = advance(self.state, self.spec, self.rules, intents, window, actions, self._per_cash, t0, t1, self._events,
                                 self._n, self.equity)
@@ -403,9 +410,9 @@ class Account:
     def _fits(self, window: Window, intents: np.ndarray, bars: bool) -> None:
         "Refuse orders that need more of the bars than the window has."
         if not (bars and len(window.start)) or (window.high.size and window.day.size): return
-        rests = (intents[:, I_TYPE] != MARKET) | (intents[:, I_TIF] != GTC) | (intents[:, I_B_STOP:] != 0).any(axis=1)
-        fancy = (intents[:, I_KIND] == ORDER) & rests
-        if fancy.any() or (self.state.counters[FANCY] and not window.high.size):
+        own = intents[intents[:, I_KIND] == ORDER]
+        rests = (own[:, I_TYPE] != MARKET) | (own[:, I_TIF] != GTC) | (own[:, I_B_STOP:] != 0).any(axis=1)
+        if rests.any() or (self.state.counters[FANCY] and not window.high.size):
             raise OrderError("orders other than market orders rest, and the window has opens and closes only; make it with whole=True.")
 
 # %% ../nbs/34_engine.ipynb #result

@@ -6,7 +6,11 @@
 __all__ = ['advance']
 
 # %% ../nbs/33_kernel.ipynb #imports
+from typing import Any
+
 import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from .compiled import compiled, inner
 from .fills import ONE, Fees, Rules, affordable, commission, cost, fill_price, quoted, tier_rate
@@ -1115,19 +1119,18 @@ def _accept(state: State, spec: Spec, rules: Rules, intents: np.ndarray, stamp: 
         equity[stamp] = state.money[:, EQUITY]
     return n
 
-# %% ../nbs/33_kernel.ipynb #advance
-@compiled
-def advance(
-    state: State, spec: Spec, rules: Rules, intents: np.ndarray, window: Window, actions: Actions, per_cash: int, t0: int, t1: int, events:
-    np.ndarray, n: int, equity: np.ndarray,
-) -> tuple[int, int]:
-    "Accept the intents stamped t0 - 1, then walk the bars t0 to t1; a status and the number of event rows."
+# %% ../nbs/33_kernel.ipynb #walk
+@inner
+def _walk(state: State, spec: Spec, rules: Rules, intents: np.ndarray, window: Window, actions: Actions, per_cash: int, t0: int, t1: int,
+          events: np.ndarray, n: int, equity: np.ndarray) -> tuple[int, int]:
+    "`advance`, on arrays that nobody counts."
     c, money, pool, market, thing, orders = state.counters, state.money, state.pool, state.market, spec.thing, state.orders
     opens, closes, starts, ends, first, acts = window.open, window.close, window.start, window.end, window.first, actions.row
     highs, lows, days = window.high, window.low, window.day
     A, S, K, t = len(money), len(market), len(spec.seat), t0
     slippage = rules.slippage + rules.half_spread
     plain = rules.participation == 0 and window.quote_time.size == 0
+    calm = spec.limits.losses == 0 and rules.tier_by != 1
     c[ROW] = t0
     while True:
         here, i = 0, c[INTENT]
@@ -1195,12 +1198,19 @@ def advance(
                 n = _bar(state, spec, rules, window, w, t, events, n)
                 if n < 0: return TOO_LARGE, 0
             if c[DEAD]: _compact(state)
-        # 3. mark at the close
-        for s in range(S):
-            if closes[w, s] != MISSING:
-                m = market[s]
-                m[LAST], m[LAST_OPEN], m[LAST_ROW], m[LAST_START] = closes[w, s], opens[w, s], t, start
-        if c[SHORTS] == 0:
+        # 3. mark at the close, and with it the bars at which nothing can happen
+        until = t + 1
+        if calm and c[RESTING] == 0 and c[SHORTS] == 0:
+            until = t1
+            if c[INTENT] < intents.shape[0]: until = min(until, max(intents[c[INTENT], I_ROW], t + 1))
+            if c[ACTION] < acts.size: until = min(until, max(acts[c[ACTION]], t + 1))
+        for u in range(t, until):
+            for s in range(S):
+                if closes[u - first, s] != MISSING:
+                    market[s, LAST], market[s, LAST_OPEN] = closes[u - first, s], opens[u - first, s]
+                    market[s, LAST_ROW], market[s, LAST_START] = u, starts[u - first]
+            c[ROW], c[NOW] = u + 1, ends[u - first]
+            if c[SHORTS]: break
             for a in range(A):
                 sum_ = money[a, CASH]
                 for s in range(S):
@@ -1208,11 +1218,12 @@ def advance(
                         value = muldiv(pool[a, s, TOTAL], market[s, LAST], thing[s, DIVISOR])
                         sum_ += value
                         if value == OVERFLOW or abs(sum_) >= LIMIT: return TOO_LARGE, 0
-                money[a, EQUITY] = equity[t, a] = sum_
-        else:
+                money[a, EQUITY] = equity[u, a] = sum_
+        t, w = until - 1, until - 1 - first
+        if c[SHORTS]:
             if not _mark(state, spec): return TOO_LARGE, 0
             equity[t] = money[:, EQUITY]
-        c[NOW] = end
+        if days.size: c[DAY_NOW] = days[w]
         if spec.limits.losses:
             n = _guard(state, spec, rules, new_day, t, equity, events, n)
             if n < 0: return TOO_LARGE, 0
@@ -1221,3 +1232,29 @@ def advance(
             n = _accept(state, spec, rules, intents, t, equity, events, n)
             if n < 0: return TOO_LARGE, 0
         t += 1
+
+# %% ../nbs/33_kernel.ipynb #bare
+def _uncounted(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    "Arrays without their owners, also those inside of tuples."
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo, array.parent = (cgutils.get_null_value(x.type) for x in (array.meminfo, array.parent))
+        return array._getvalue()
+    for i, part in enumerate(kind.types if isinstance(kind, types.BaseTuple) else ()):
+        value = builder.insert_value(value, _uncounted(context, builder, part, builder.extract_value(value, i)), i)
+    return value
+
+@intrinsic
+def _bare(context: Any, x: Any) -> Any:
+    "`x` without owners; it must not outlive them."
+    return x(x), lambda context, builder, signature, args: _uncounted(context, builder, x, args[0])
+
+# %% ../nbs/33_kernel.ipynb #advance
+@compiled
+def advance(
+    state: State, spec: Spec, rules: Rules, intents: np.ndarray, window: Window, actions: Actions, per_cash: int, t0: int, t1: int, events:
+    np.ndarray, n: int, equity: np.ndarray,
+) -> tuple[int, int]:
+    "Accept the intents stamped t0 - 1, then walk the bars t0 to t1; a status and the number of event rows."
+    return _walk(_bare(state), _bare(spec), _bare(rules), _bare(intents), _bare(window), _bare(actions), per_cash, t0, t1, _bare(events), n,
+                 _bare(equity))

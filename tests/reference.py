@@ -297,11 +297,63 @@ class Reference:
         off = trail if trail else Fraction(nearest(best * rate, self.fine(symbol)))
         return self.on_tick(symbol, best + side * off, side > 0)
 
+    # ------------------------------------------------------------ limits on risk, before a trade
+    def distance(self, o: Rest, price: Fraction) -> Fraction:
+        "To the nearest stop that the order brings; 0: none."
+        if o.bracket == "rates":
+            step = Fraction(self.fine(o.symbol))
+            found = [max(Fraction(nearest(price * Fraction(r), step)), step) for r in (self.setup.stop_loss, self.setup.trailing_stop) if r]
+        else:
+            stop, _, trail = o.bracket or (None, None, None)
+            found = [abs(price - x) for x in (stop,) if x is not None] + [x for x in (trail,) if x is not None]
+        return min(found, default=Fraction(0))
+
+    def limited(self, o: Rest, money: Decimal, price: Fraction) -> Decimal:
+        "What the limits leave of the money that the order opens with; what they said is remembered."
+        c, side = self.setup.risk, o.side
+        value = {s: Fraction(self.amount(sum((q for (_, x), q in self.held.items() if x == s), Fraction(0)), self.last.get(s, Fraction(0))))
+                 for s in self.things}
+        own = Fraction(self.amount(self.has(o.strategy, o.symbol), self.last[o.symbol]))
+        for x in self.rests():
+            if x is o: continue
+            value[x.symbol] += x.side * Fraction(x.reserved)
+            if (x.strategy, x.symbol) == (o.strategy, o.symbol): own += x.side * Fraction(x.reserved)
+        closed = side * Fraction(self.amount(o.closing, self.last[o.symbol]))
+        value[o.symbol], own = value[o.symbol] + closed, own + closed
+        each = c.strategies.get(o.strategy)
+        position = each.max_position_size_pct if each and each.max_position_size_pct is not None else c.max_position_size_pct
+        sector = [abs(v) for s, v in value.items() if self.things[s].sector == self.things[o.symbol].sector]
+        stands = {"position size": (position, max(side * own, Fraction(0))), "concentration": (c.max_concentration_pct, side * value[o.symbol]),
+                  "sector exposure": (c.max_sector_exposure_pct, sum(sector)),
+                  "gross exposure": (c.max_gross_exposure_pct, sum(map(abs, value.values()))),
+                  "net exposure": (c.max_net_exposure_pct, side * sum(value.values())), "loss per trade": (c.max_loss_per_trade_pct, 0)}
+        allowed, self.said = Fraction(money), None
+        for name, (percent, now) in stands.items():
+            if percent is None: continue
+            bound, more, away = Fraction(nearest(Fraction(max(self.equity, Decimal(0))) * Fraction(percent) / 100, self.cent)), money, Fraction(0)
+            room = max(bound - now, Fraction(0))
+            if name == "loss per trade":
+                away = self.distance(o, price)
+                if away: more, room = nearest(Fraction(money) * away / price, self.cent), bound * price / away // Fraction(self.cent) * Fraction(self.cent)
+                elif side < 0: room = Fraction(0)
+            if room < allowed: allowed, self.said = room, (f"limit on {name}", now + Fraction(more), bound)
+        if self.said and c.on_limit != "trim": allowed = Fraction(0)
+        out = nearest(allowed, self.cent)
+        if self.said: self.said = (*self.said, money, out)
+        return out
+
+    def tell_limit(self, o: Rest) -> None:
+        if not self.said: return
+        limit, value, bound, asked, allowed = self.said
+        cash = lambda x: self.money(nearest(Fraction(x), self.cent)) # noqa: E731
+        self.say("risk", self.now, o.strategy, o.symbol, o.number, action="trimmed" if allowed else "rejected", limit=limit, value=cash(value),
+                 threshold=cash(bound), side="buy" if o.side > 0 else "sell", asked=cash(asked), allowed=cash(allowed))
+
     # ------------------------------------------------------------ accepting
     def wrong(self, o: Rest) -> str:
         "What is wrong with the order, for which it also sets what it claims."
         held, last = self.has(o.strategy, o.symbol), self.last.get(o.symbol)
-        o.reserved, o.closing = Decimal(0), Fraction(0)
+        o.reserved, o.closing, self.said, self.note = Decimal(0), Fraction(0), None, ""
         def off(x: Fraction | None) -> bool:
             tick = self.tick(o.symbol)
             return x is None or x <= 0 or (tick is not None and x % tick != 0)
@@ -330,8 +382,11 @@ class Reference:
         if o.money is not None:
             if o.side * held < 0: return "a position on the other side"
             if o.side < 0 and not self.setup.allow_short: return "short selling is off"
-            if o.money > available: o.money, o.trimmed = available, True
+            if o.money > available: o.money, self.note = available, "trimmed to the available cash"
             if o.money <= 0: return "no cash"
+            room = self.limited(o, o.money, last)
+            if not room: return self.said[0]
+            if self.said: o.money, self.note = room, self.said[0]
             o.reserved = o.money
             return ""
         if o.quantity <= 0 or o.quantity % self.lot(o.symbol): return "quantity is no multiple of the lot"
@@ -344,6 +399,14 @@ class Reference:
         if o.quantity > free:
             if o.kind in ("limit", "stop_limit", "take_profit"): price = o.limit
             else: price = self.price(o.symbol, last if o.kind == "market" else o.stop, o.side, self.slip + self.half)
+            room = self.limited(o, self.amount(o.quantity - free, price), price)
+            if self.said:
+                quantity = free + Fraction(room) / price // self.lot(o.symbol) * self.lot(o.symbol)
+                if not quantity: return self.said[0]
+                o.quantity, self.note = quantity, self.said[0]
+                if quantity == free:
+                    o.closes = True
+                    return ""
             reserve = self.cost(o.quantity - free, price, self.top)
             if reserve > available: return "no cash"
             o.reserved = reserve
@@ -351,12 +414,13 @@ class Reference:
 
     def submit(self, o: Rest) -> Rest | None:
         self.number += 1
-        o.number, o.trimmed = self.number, False
+        o.number = self.number
         why = self.wrong(o)
         o.accepted = self.now
         low, high = (int(x * 1_000_000) for x in self.costs.latency_ms)
         if not why and high: o.latency = mix(self.setup.seed, o.number, low, high)
-        self.tell("reject" if why else "order", self.now, o, why or ("trimmed to the available cash" if o.trimmed else ""))
+        self.tell("reject" if why else "order", self.now, o, why or self.note)
+        self.tell_limit(o)
         if why: return None
         self.orders.append(o)
         return o
@@ -419,7 +483,8 @@ class Reference:
             if not why:
                 if o.group < 0: new.closing = Fraction(0)
                 self.orders[[x is o for x in self.orders].index(True)] = new
-                return self.tell("modify", self.now, new, "by request")
+                self.tell("modify", self.now, new, "by request")
+                return self.tell_limit(new)
         self.say("reject", self.now, strategy, symbol, number, reason=why)
 
     # ------------------------------------------------------------ the two halves of a bar

@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import Reference
 
+from firebot.config import RiskConfig, StrategyRiskConfig
 from firebot.engine import Account, Seat, Setup, backtest, finalize_intents, make_window, one_bar, signal_intents, stepwise, to_events
 from firebot.feed import make_panel
 from firebot.fills import PROFILES, Costs, get_profile
 from firebot.models import ActionKind, Bars, CorporateAction, Instrument, MoneyError, OrderError, Quotes, session_open, to_ns
 from firebot.money import LIMIT, to_int
 from firebot.orders import (
+    ACTION,
     CANCEL,
     E_BORROW,
     E_DIVIDEND,
@@ -42,10 +44,12 @@ from firebot.orders import (
     I_TRAIL,
     I_TYPE,
     I_UNTIL,
+    INTENT,
     INTENT_COLUMNS,
     MODIFY,
     ORDER,
     PLEDGED,
+    RESTING,
     SIGNAL,
     TIFS,
     TYPES,
@@ -53,6 +57,7 @@ from firebot.orders import (
     V_FEE,
     V_KIND,
     V_SIDE,
+    State,
 )
 from firebot.synthetic import SyntheticSource
 
@@ -64,6 +69,9 @@ MENU = (None, None, None, Costs(spread_bps=Decimal(7), participation=Decimal("0.
         Costs(tiers=((Decimal(0), Decimal("0.003")), (Decimal(5000), Decimal("0.002")), (Decimal(90000), Decimal(0)))),
         Costs(tiers=((Decimal(0), Decimal(0)), (Decimal(700), Decimal("0.002"))), tier_by="size"),
         Costs(relative=Decimal("0.002"), maker=Decimal("0.0005"), slippage_bps=Decimal(3)))
+
+
+LIMITS = [f"max_{x}_pct" for x in ("position_size", "concentration", "sector_exposure", "gross_exposure", "net_exposure", "loss_per_trade")]
 
 
 def an_order(rng: np.random.Generator, level: float, thing: Instrument, end: int) -> dict:
@@ -102,7 +110,7 @@ def scenarios(draw: st.DrawFn) -> tuple:
     for j in range(count):
         lot = draw(st.sampled_from(["1", "0.001", "10"]))
         tick = draw(st.sampled_from(["0.01", "0.05", "0.0001"]))
-        things.append(Instrument(f"S{j}", tick=Decimal(tick), lot=Decimal(lot)))
+        things.append(Instrument(f"S{j}", tick=Decimal(tick), lot=Decimal(lot), sector="ab"[j % 2]))
         there = np.sort(rng.choice(rows, size=rng.integers(1, rows + 1), replace=False)) if draw(st.booleans()) else np.arange(rows)
         level = 10.0 ** rng.uniform(0, 3)
         step = float(tick)
@@ -129,10 +137,15 @@ def scenarios(draw: st.DrawFn) -> tuple:
         slippage_bps=Decimal(draw(st.sampled_from(["0", "5", "0.5", "120"]))), fixed=Decimal(draw(st.sampled_from(["0", "1", "4.95"]))),
         per_share=Decimal(draw(st.sampled_from(["0", "0.005"]))), relative=Decimal(draw(st.sampled_from(["0", "0.001"]))))
     share = st.sampled_from(["0", "0", "0.01", "0.04"]).map(Decimal)
+    risk, percent = RiskConfig(), st.sampled_from([None, None, "1", "12.5", "40", "90"]).map(lambda x: x and Decimal(x))
+    if draw(st.integers(0, 3)) == 0:
+        limits = {key: draw(percent) for key in LIMITS}
+        own_limit = {"K0": StrategyRiskConfig(max_position_size_pct=Decimal(7))} if draw(st.booleans()) else {}
+        risk = RiskConfig(**limits, on_limit=draw(st.sampled_from(["trim", "reject"])), strategies=own_limit)
     setup = Setup(seats, tuple(things), Decimal(draw(st.sampled_from(["100000", "500.07", "12345678.90"]))),
                   profile=get_profile(draw(st.sampled_from(sorted(PROFILES)))), costs=MENU[draw(st.integers(0, len(MENU) - 1))], **own,
                   allow_short=draw(st.booleans()), borrow_rate=Decimal(draw(st.sampled_from(["0", "0.03", "0.4"]))), stop_loss=draw(share),
-                  take_profit=draw(share), trailing_stop=draw(share), seed=draw(st.integers(0, 9)))
+                  take_profit=draw(share), trailing_stop=draw(share), seed=draw(st.integers(0, 9)), risk=risk)
     intents, talk = [], draw(st.sampled_from([0.0, 0.25, 0.45]))
     for t in range(rows):
         for k in range(strategies):
@@ -252,6 +265,10 @@ def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tupl
         if t % 2 == 1 or t == len(panel) - 1: single.walk(one, acts, rows[rows[:, I_ROW] == t], t + 1, t + 1)
     single.walk(one, acts, finalize_intents(setup, len(panel) - 1), len(panel), len(panel))
     assert np.array_equal(single.events, whole.events) and np.array_equal(single.equity, whole.equity)
+    for x in (single, whole): x.state.counters[[INTENT, ACTION]] = 0 # places in arrays that were cut differently
+    for name, x, y in zip(State._fields, single.state, whole.state):
+        n = int(whole.state.counters[RESTING]) if name == "orders" else len(y)
+        assert np.array_equal(x[:n], y[:n]), name
     e = whole.events
     trades, paid = e[e[:, V_KIND] == E_FILL], e[np.isin(e[:, V_KIND], (E_SPLIT, E_DIVIDEND, E_BORROW))]
     flows = (-trades[:, V_SIDE] * trades[:, V_AMOUNT] - trades[:, V_FEE]).sum() + paid[:, V_AMOUNT].sum()
@@ -272,6 +289,32 @@ def test_an_amount_beyond_the_number_model_stops_the_run() -> None:
     panel, setup = tiny([1.0, 1.0, 1.0, 40_000_000_000.0, 40_000_000_000.0], cash=Decimal(LIMIT // 200))
     signals = {"K": np.array([[1.0], [np.nan], [np.nan], [np.nan], [np.nan]])}
     with pytest.raises(MoneyError, match="row 3"): backtest(panel, signals, setup)
+
+
+def test_an_exit_that_cannot_pay_its_fee_leaves_the_other_exit_of_its_bracket() -> None:
+    "Found by the slow double: the stop was cancelled for want of cash, and took the target with it as if it had filled."
+    panel, setup = tiny([0.50, 0.50, 0.30, 0.30, 0.90], cash=Decimal("2.00"), fixed=Decimal("1.00"))
+    buy = dict(side=1, quantity=Fraction(1), bracket=(Fraction("0.40"), Fraction("0.80"), None))
+    account, (window, acts) = Account(setup, 5), make_window(panel, setup, True)
+    account.walk(window, acts, as_rows([(0, "order", 0, 0, buy)], setup), 0, 5)
+    told = [(e.kind, e.bar, e.order_id, e.data.get("reason", e.data.get("price"))) for e in to_events(account.events, setup)]
+    assert told == [("order", 0, "O000001", ""), ("fill", 1, "O000001", "0.50"), ("order", 1, "O000002", ""), ("order", 1, "O000003", ""),
+                    ("cancel", 2, "O000002", "no cash"), ("fill", 4, "O000003", "0.90")]
+    assert int(account.state.cash[0]) == 40 and not account.state.held.any()
+
+
+def test_an_order_that_trades_nothing_grows_no_bracket_and_ends_no_group() -> None:
+    "The same for entries: rejected or cancelled, an order has no exits, and the other order of its group goes on."
+    panel, setup = tiny([10.0, 20.0, 10.0, 10.0], cash=Decimal("105.00"))
+    dear = dict(side=1, quantity=Fraction(10), group=1, bracket=(Fraction(5), Fraction(30), None)) # reserved at 10, fills at 20: no cash
+    rest = dict(side=1, quantity=Fraction(1), group=1, kind="limit", limit=Fraction(4))
+    wrong = dict(side=1, quantity=Fraction(1), bracket=(Fraction(11), Fraction(30), None)) # a stop above the entry
+    account, (window, acts) = Account(setup, 4), make_window(panel, setup, True)
+    account.walk(window, acts, as_rows([(0, "order", 0, 0, x) for x in (dear, rest, wrong)], setup), 0, 4)
+    told = [(e.kind, e.order_id, e.data["reason"]) for e in to_events(account.events, setup)]
+    assert told == [("order", "O000001", ""), ("order", "O000002", ""), ("reject", "O000003", "bracket is on the wrong side of the entry"),
+                    ("cancel", "O000001", "no cash")]
+    assert int(account.state.counters[RESTING]) == 1 and int(account.state.cash[0]) == 10500
 
 
 def test_intents_that_belong_to_no_bar_are_refused_not_lost() -> None:
