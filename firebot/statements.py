@@ -12,7 +12,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -44,6 +44,7 @@ def amounts(
     absent = _true(pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(cells, ""))), _ABSENT))
     bad = ~absent & ~(_true(pc.match_substring_regex(text, _WRITTEN)) & _true(pc.match_substring_regex(text, "[0-9]")))
     plain = pc.if_else(pa.array(absent | bad), "0", pc.replace_substring_regex(text, r"^[^0-9.]+|[,)]", ""))
+    plain = pc.replace_substring_regex(plain, r"^0+([0-9])", r"\1") # a 1099-B of Fidelity pads with zeros
     bad |= _true(pc.greater(pc.utf8_length(pc.replace_substring_regex(plain, r"^[^.eE]*\.?|[eE].*", "")), 18))
     bad |= _true(pc.greater(pc.utf8_length(pc.replace_substring_regex(plain, r"[.eE].*", "")), 10))
     try: wide = pc.if_else(pa.array(bad), "0", plain).cast(pa.decimal128(38, 18))
@@ -65,10 +66,10 @@ def _one_by_one(cells: pa.Array, absent: np.ndarray, bad: np.ndarray) -> tuple[n
 # %% ../nbs/43_statements.ipynb #days
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _FORMS: tuple[tuple[str, Callable[..., date]], ...] = (
-    (r"(\d{4})-(\d{1,2})-(\d{1,2})", lambda y, m, d: date(int(y), int(m), int(d))),
+    (r"(\d{4})[/-](\d{1,2})[/-](\d{1,2})", lambda y, m, d: date(int(y), int(m), int(d))),
     (r"(\d{4})(\d\d)(\d\d)", lambda y, m, d: date(int(y), int(m), int(d))),
     (r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})", lambda m, d, y: date(int(y), int(m), int(d))),
-    (r"(\d{1,2})/(\d{1,2})/(\d\d)", lambda m, d, y: date(2000 + int(y), int(m), int(d))),
+    (r"(\d{1,2})[/-](\d{1,2})[/-](\d\d)", lambda m, d, y: date(int(y) + (2000 if int(y) < 69 else 1900), int(m), int(d))), # as POSIX
     (r"([A-Za-z]{3})[a-z]*[- ](\d{1,2})[-,] ?(\d{4})", lambda m, d, y: date(int(y), _MONTHS.index(m.lower()) + 1, int(d))))
 
 def read_day(
@@ -171,7 +172,7 @@ class Layout:
     "The columns of one kind of table"
     broker: str
     kind: str # trades, realized, positions ...
-    fields: dict[str, str] # Field by lower-case column; empty where the column is passed over
+    fields: dict[str, str] # Field by lower-case column; empty where the column is passed over, with ? where another may say it better
     needed: tuple[str, ...] # Fields by which the layout is recognised
 
     @property
@@ -187,7 +188,9 @@ def make_layout(
     pairs = (c.strip().partition(">") for c in columns.replace("\n", " ").split("|"))
     return Layout(broker, kind, {_key(name): field.strip() for name, _, field in pairs}, tuple(needed.split()))
 
-def _key(name: str) -> str: return re.sub(r"[\s_]+", " ", name).strip().lower()
+def _key(name: str) -> str:
+    "The name of a column in lower case, a year in it left open."
+    return re.sub(r"\b(19|20)\d\d\b", "year", re.sub(r"[\s_]+", " ", name)).strip().lower()
 
 # %% ../nbs/43_statements.ipynb #schwab-layouts
 _SCHWAB = (
@@ -202,20 +205,29 @@ _SCHWAB = (
         Long Term Gain/Loss (%)|Short Term Gain/Loss ($)>short|Short Term Gain/Loss (%)|Term>term|Unadjusted Cost Basis|Unadjusted Cost|
         Wash Sale?|Disallowed Loss>wash|Transaction Closed Date>traded|Transaction Cost Basis|Total Transaction Gain/Loss ($)|
         Total Transaction Gain/Loss (%)|LT Transaction Gain/Loss ($)|LT Transaction Gain/Loss (%)|ST Transaction Gain/Loss ($)|
-        ST Transaction Gain/Loss (%)|Account>account|"""))
+        ST Transaction Gain/Loss (%)|Account>account|"""),
+    make_layout("schwab", "positions", "symbol quantity basis name",
+        """Symbol>symbol|Description>name|Qty (Quantity)>quantity|Quantity>quantity|Price|Price Chng $ (Price Change $)|Price Change $|
+        Price Chng % (Price Change %)|Price Change %|Mkt Val (Market Value)|Market Value|Day Chng $ (Day Change $)|Day Change $|
+        Day Chng % (Day Change %)|Day Change %|Cost Basis>basis|Gain $ (Gain/Loss $)|Gain/Loss $|Gain % (Gain/Loss %)|Gain/Loss %|Ratings|
+        Reinvest?|Reinvest Dividends?|Reinvest Capital Gains?|Capital Gains?|% of Acct (% of Account)|% Of Account|Security Type|Asset Type|"""))
 
 # %% ../nbs/43_statements.ipynb #fidelity-layouts
 _FIDELITY = (
     make_layout("fidelity", "history", "day action symbol quantity net",
-        """Run Date>day|Account>account|Account Name|Account Number>account|Action>action|Symbol>symbol|Description|Security Description|Type|
-        Security Type|Exchange Quantity|Exchange Currency|Quantity>quantity|Currency>currency|Price>price|Price ($)>price|Exchange Rate|
+        """Run Date>day|Account>account?|Account Name|Account Number>account|Action>action|Symbol>symbol|Description|Security Description|
+        Type>kind|Security Type>kind|Exchange Quantity|Exchange Currency|Quantity>quantity|Currency>currency|Price>price|Price ($)>price|Exchange Rate|
         Commission>fee|Commission ($)>fee|Fees>fee_too|Fees ($)>fee_too|Accrued Interest|Accrued Interest ($)|Amount>net|Amount ($)>net|
         Cash Balance|Cash Balance ($)|Settlement Date>settles|"""),
     make_layout("fidelity", "realized", "symbol quantity opened closed proceeds basis",
         """Symbol(CUSIP)>symbol|Symbol>symbol|CUSIP|Security Description|Description|Quantity>quantity|Date Acquired>opened|Date Sold>closed|
         Proceeds>proceeds|Cost Basis>basis|Short Term Gain/Loss>short|Long Term Gain/Loss>long|Short-Term Gain/Loss>short|
         Long-Term Gain/Loss>long|Total Gain/Loss|Total Term Gain/Loss|Gain/Loss|Term>term|Wash Sale Disallowed>wash|Disallowed Loss>wash|
-        Event|Account>account|Account Number>account|"""))
+        Event|Account>account?|Account Number>account|"""),
+    make_layout("fidelity", "positions", "symbol quantity basis account",
+        """Account Number>account|Account Name|Symbol>symbol|Description>name|Quantity>quantity|Last Price|Last Price Change|Current Value|
+        Today's Gain/Loss Dollar|Today's Gain/Loss Percent|Total Gain/Loss Dollar|Total Gain/Loss Percent|Percent Of Account|
+        Cost Basis Total>basis|Cost Basis>basis|Average Cost Basis|Cost Basis Per Share|Type|"""))
 
 # %% ../nbs/43_statements.ipynb #ibkr-layouts
 _ACTIVITY = {
@@ -225,22 +237,26 @@ _ACTIVITY = {
         Realized P/L>gain|Realized P/L %|MTM P/L|Code>code|TradeID|Order ID>order|"""),
     "Open Positions": make_layout("ibkr", "positions", "class symbol quantity",
         """DataDiscriminator>level|Asset Category>class|Currency>currency|Account>account|Symbol>symbol|Open|Quantity>quantity|Mult|Cost Price|
-        Cost Basis>basis|Close Price|Value|Unrealized P/L|Unrealized P/L %|Unrealized P&L|Unrealized P&L %|Code|""")}
+        Cost Basis>basis|Close Price|Value|Unrealized P/L|Unrealized P/L %|Unrealized P&L|Unrealized P&L %|Code|"""),
+    "Transaction History": make_layout("ibkr", "history", "day type symbol quantity",
+        """Date>day|Account>account|Description|Transaction Type>type|Symbol>symbol|Quantity>quantity|Price>price|Price Currency>currency|
+        Gross Amount>amount|Commission|Net Amount>net|Exchange Rate|Transaction Fees|Currency|""")}
 _FLEX_COMMON = """ClientAccountID>account|AccountAlias|Model|CurrencyPrimary>currency|Currency>currency|FXRateToBase|AssetClass>class|SubCategory|
     Symbol>symbol|Description|Conid|SecurityID|SecurityIDType|CUSIP|ISIN|FIGI|ListingExchange|UnderlyingConid|UnderlyingSymbol|
     UnderlyingSecurityID|UnderlyingListingExchange|Issuer|IssuerCountryCode|Multiplier|Strike|Expiry|Put/Call|PrincipalAdjustFactor|ReportDate|
     LevelOfDetail>level|OpenDateTime>opened|HoldingPeriodDateTime|AccruedInterest|SerialNumber|DeliveryType|CommodityType|Fineness|Weight|
     Code>code|Notes/Codes>code|TransactionID|RTN|InitialInvestment|"""
-_FLEX = (
-    make_layout("ibkr", "flex", "symbol quantity price side", _FLEX_COMMON +
-        """TradeID|RelatedTradeID|DateTime>when|Date/Time>when|TradeDate>day|TradeTime|SettleDateTarget>settles|SettleDate>settles|
+_FLEX = (*(
+    make_layout("ibkr", "flex", needed, _FLEX_COMMON + """
+        TradeID|RelatedTradeID|DateTime>when|Date/Time>when|TradeDate>day|TradeTime|SettleDateTarget>settles|SettleDate>settles|
         TransactionType|Exchange|Quantity>quantity|TradePrice>price|Price>price|TradeMoney|Amount|Proceeds>amount|Taxes>tax|Tax>tax|
         IBCommission>fee|Commission>fee|IBCommissionCurrency|CommissionCurrency|NetCash>net|NetCashInBase|ClosePrice|Open/CloseIndicator|
         CostBasis>basis|FifoPnlRealized>gain|CapitalGainsPnl|FxPnl|MtmPnl|OrigTradePrice|OrigTradeDate|OrigTradeID|OrigOrderID|OrigTransactionID|
         Buy/Sell>side|ClearingFirmID|IBOrderID>order|OrderID>order|IBExecID|ExecID|RelatedTransactionID|BrokerageOrderID|OrderReference|
         VolatilityOrderLink|ExchOrderID|ExtExecID|OrderTime|WhenRealized|WhenReopened|ChangeInPrice|ChangeInQuantity|OrderType|TraderID|
         IsAPIOrder|PositionActionID|ClientID|Submitter|ExecExchange|AllocatedTo|RFQID|BrokerExecutionCommission|BrokerClearingCommission|
-        ThirdPartyExecutionCommission|ThirdPartyClearingCommission|ThirdPartyRegulatoryCommission|OtherCommission"""),
+        ThirdPartyExecutionCommission|ThirdPartyClearingCommission|ThirdPartyRegulatoryCommission|OtherCommission""")
+        for needed in ("symbol quantity price side", "symbol quantity price day currency")), # a query may leave out the side
     make_layout("ibkr", "flex positions", "symbol quantity basis", _FLEX_COMMON +
         """Position>quantity|Quantity>quantity|MarkPrice|PositionValue|PositionValueInBase|OpenPrice|CostBasisPrice|CostBasisMoney>basis|PercentOfNAV|
         FifoPnlUnrealized|UnrealizedCapitalGainsPnl|UnrealizedlFxPnl|UnrealizedFxPnl|Side|OriginatingOrderID|OriginatingTransactionID|VestingDate"""))
@@ -252,14 +268,25 @@ _ALPACA = (make_layout("alpaca", "activities", "type symbol quantity when",
     currency>currency|swap_rate|group_id|execution_id|commission>fee|asset_class"""),)
 _FORM_1099B = (make_layout("1099-b", "form", "closed proceeds basis",
     """Symbol>symbol|Ticker>symbol|CUSIP|1a>description|1a Description>description|Description>description|Description of Property>description|
-    Security Description|Quantity>quantity|Shares>quantity|1b>opened|1b Date Acquired>opened|Date Acquired>opened|DateAcquired>opened|
+    Description of property (Example 100 sh. XYZ Co.)>description|Security Description>description?|Quantity>quantity|Shares>quantity|
+    1099-B|1099-B-Detail|1099-B-1a Description of property Stock or Other symbol CUSIP>description|1099-B-1b Date Acquired>opened|
+    1099-B-1c Date Sold or Disposed>closed|1099-B-1d Proceeds>proceeds|1099-B-1e Cost or Other Basis>basis|1099-B-1f Accrued Market Discount|
+    1099-B-1g-Wash sale loss Disallowed>wash|Covered/Uncovered|Tax Year|Sales Price>proceeds|Ordinary|Fed Tax Withheld|
+    Wash Amt Disallowed>wash|Accrdmktdiscount|Form8949Code|GrossProceedsIndicator|LossNotAllowed|Non Covered|Basis Not Shown|
+    Form 1099 Not Rec|Collectible|QOF|Profit|UnrelProfitPrev|UnrelProfit|AggProfit|StateCode|FATCA|StateIDNum|StateTaxWheld|Payer Fed ID|
+    Payer Name1|Payer Name2|Payer Addr1|Payer Addr2|Payer Addr3|Payer City|Payer State|Payer Zip|Payer Phone|
+    Short-Term gain loss Long-term gain or loss Ordinary>term|Short-term or long-term>term|Gain or (Loss)|
+    Check if proceeds from collectibles QOF|Check if noncovered security|Reported to IRS: Gross proceeds Net proceeds|
+    Check if loss is not allowed based on amount in 1d|Profit or (loss) realized in 2024 on closed contracts|
+    Unrealized profit or (loss) on open contracts-12/31/2024|Aggregate profit or (loss) on contracts|Check if basis reported to IRS|Bartering|
+    State name|State identification no|State Tax Withheld|1b>opened|1b Date Acquired>opened|Date Acquired>opened|DateAcquired>opened|
     Acquired Date>opened|1c>closed|1c Date Sold>closed|1c Date Sold or Disposed>closed|Date Sold>closed|DateSold>closed|
     Date Sold or Disposed>closed|Sale Date>closed|1d>proceeds|1d Proceeds>proceeds|Proceeds>proceeds|1e>basis|1e Cost or Other Basis>basis|
     Cost or Other Basis>basis|Cost Basis>basis|CostBasis>basis|1f|1f Accrued Market Discount|Accrued Market Discount|1g>wash|
     1g Wash Sale Loss Disallowed>wash|Wash Sale Loss Disallowed>wash|WashSaleLoss>wash|Wash Sale Loss>wash|2>term|Term>term|
     2 Type of Gain or Loss>term|Type of Gain or Loss>term|Long or Short>term|3|4|4 Federal Income Tax Withheld|Federal Income Tax Withheld|5|
     5 Noncovered|Noncovered|Noncovered Security|Covered|6|6 Gross or Net|Gross or Net|7|12|12 Basis Reported|Basis Reported to IRS|Box|
-    Form 8949 Code|Form 8949 Box|Gain or Loss|Gain/Loss|Net Gain or Loss|Account>account|Account Number>account"""),)
+    Form 8949 Code|Form 8949 Box|Gain or Loss|Gain/Loss|Net Gain or Loss|Account>account?|Account Number>account|"""),)
 LAYOUTS = (*_SCHWAB, *_FIDELITY, *_FLEX, *_ALPACA, *_FORM_1099B)
 BROKERS = ("ibkr", "alpaca", "schwab", "fidelity", "1099-b")
 
@@ -271,7 +298,7 @@ def read_lines(
     "The cells of a CSV file of any shape."
     text = check_bytes(data, file)
     skipped = data[:len(data) - len(text)].count(b"\n")
-    rows = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(text.decode().replace('"Date downloaded" ', "Date downloaded "), newline=""), strict=True)
     out, n = [], skipped + 1
     try:
         for cells in rows:
@@ -339,9 +366,11 @@ def make_sheet(
             near = near if near.startswith("did") else "" # a list of all columns helps nobody
             raise DataError(f"{file}: line {at}, column {name!r} is not known in a table of {layout.name}; {near and f'{near} If not, '}"
                             "remove it, or say with --passing that it may be passed over.")
-        if not field: continue
+        if not field or field.endswith("?"): continue
         if field in fields: raise DataError(f"{file}: line {at}, columns {names[fields[field]]!r} and {name!r} say the same thing; keep one.")
         fields[field] = i
+    for i, name in enumerate(names): # the weaker names, where no better one is there
+        if (field := layout.fields.get(_key(name), "")).endswith("?"): fields.setdefault(field[:-1], i)
     for n, cells in rows:
         if len(cells) < width or any(cells[width:]):
             raise DataError(f"{file}: line {n} has {len(cells)} cells and its header has {width}; export the file again, it is damaged here.")
@@ -350,7 +379,7 @@ def make_sheet(
                  {f: names[i] for f, i in fields.items()})
 
 # %% ../nbs/43_statements.ipynb #recognise
-_CONTROL = {"bof", "boa", "bos", "eos", "eoa", "eof"}
+_CONTROL = {"bof", "boa", "bos", "eos", "eoa", "eof", "msg"}
 
 def recognise(
     cells: Sequence[str], # Of one line
@@ -358,7 +387,7 @@ def recognise(
 ) -> Layout | None:
     "The layout whose header this line is."
     names = {_key(c) for c in cells}
-    found = [x for x in LAYOUTS if broker in (None, x.broker) and set(x.needed) <= {f for n, f in x.fields.items() if n in names}]
+    found = [x for x in LAYOUTS if broker in (None, x.broker) and set(x.needed) <= {f.rstrip("?") for n, f in x.fields.items() if n in names}]
     return max(found, key=lambda x: sum(n in x.fields for n in names if n), default=None)
 
 _STARTS = {name for x in LAYOUTS for name in x.fields if name}
@@ -373,12 +402,16 @@ def sheets_of(
     found: list[tuple[Layout | None, tuple[int, list[str]], list[tuple[int, list[str]]]]] = []
     remarks, passed = [], Counter[str]()
     for n, cells in lines:
+        coded = cells[0] in ("HEADER", "DATA") and len(cells) > 2 # a Flex query with the section's code in every line
+        header, cells = coded and cells[0] == "HEADER", cells[2 * coded:]
         first = _key(cells[0])
-        layout = recognise(cells, broker) if first in _STARTS else None
-        if layout: found.append((layout, (n, cells), []))
-        elif first in _CONTROL or (not any(cells[1:]) and first not in ("", *_STARTS)): remarks.append(" ".join(cells))
-        elif first == "clientaccountid": found.append((None, (n, cells), [])) # another table of a Flex query
-        elif found and re.match(r"(grand |transactions |sub)?totals?\b", first): passed["totals"] += 1
+        layout = recognise(cells, broker) if header or first in _STARTS or not first else None
+        if layout or header or first == "clientaccountid" or re.match(r"1099(?!-b$)(?!-b-detail)", first):
+            if found and not found[-1][2] and (layout or not found[-1][0]): found.pop()
+            found.append((layout, (n, cells), [])) # without a layout: a table that is of no use here
+        elif first in _CONTROL or first.startswith("date downloaded") or (not any(cells[1:]) and first not in ("", *_STARTS)):
+            remarks.append(" ".join(cells))
+        elif found and re.match(r"(grand |transactions |positions |account |sub)?totals?\b", first): passed["totals"] += 1
         elif found: found[-1][2].append((n, cells))
         else: remarks.append(" ".join(cells))
     if not any(layout for layout, _, _ in found): raise _unknown(lines, file, broker)
@@ -390,23 +423,53 @@ def _unknown(lines: Sequence[tuple[int, list[str]]], file: str, broker: str | No
     return DataError(f"{file}: no header of a {broker or 'broker'} statement is known here; line {n} is the widest ({', '.join(cells)[:120]}). "
                      f"Known are CSV exports of {', '.join(BROKERS)}; export one of these, or write the table as a 1099-B.")
 
+# %% ../nbs/43_statements.ipynb #no-shares
+_OPTION = re.compile(r"-.*|.+ \d\d/\d\d/\d{4} [\d.]+ [CP]|[A-Z]{1,6} *\d{6}[CP][\d.]+")
+_RESTING = re.compile(r"[A-Z]{3}XX\**|FCASH\**|CORE\**|CASH & CASH INVESTMENTS|PENDING ACTIVITY")
+
+def _no_shares(s: Sheet) -> np.ndarray: # str objects
+    "`options`, `money market` or nothing, row by row."
+    words = [a or n for a, n in zip(s.word("action"), s.word("name"))]
+    symbol = [re.sub(r"\(.*", "", x).strip() for x in s.text("symbol").to_pylist()]
+    option = [_OPTION.fullmatch(x) or " opening transaction" in w or " closing transaction" in w for x, w in zip(symbol, words)]
+    cash = [_RESTING.fullmatch(x.upper()) or re.search(r"fdic insured deposit|core account|reinvestment cash\b", w) for x, w in zip(symbol, words)]
+    return np.array(["options" if o else "money market" if c else "" for o, c in zip(option, cash)], object)
+
 # %% ../nbs/43_statements.ipynb #words
 _SCHWAB_SIDES = {"buy": "buy", "reinvest shares": "buy", "sell": "sell", "sell short": "short", "buy to cover": "cover", "cover short": "cover"}
 _SCHWAB_MOVES = {"stock split", "reverse split", "spin-off", "stock merger", "name change", "journal", "journaled shares", "internal transfer",
-                 "security transfer", "stock plan activity", "full redemption", "exchange or exercise", "expired", "assigned", "exercised",
-                 "buy to open", "sell to open", "buy to close", "sell to close", "cash merger", "cash merger adj", "reinvest dividend"}
+                 "security transfer", "stock plan activity", "full redemption", "full redemption adj", "exchange or exercise", "expired", "assigned",
+                 "exercised", "buy to open", "sell to open", "buy to close", "sell to close", "cash merger", "cash merger adj", "reinvest dividend",
+                 "stock div dist", "conversion", "mandatory reorg exc", "cash in lieu"}
+_SCHWAB_CANCELS = {"cancel buy": "buy", "cancel sell": "sell"}
 _FEES = {"service fee", "adr mgmt fee", "misc fee", "fee charged"}
 
 def _schwab_trades(s: Sheet) -> tuple[pa.Table, pa.Table, Counter[str]]:
-    action, quantity = s.word("action"), s.number("quantity")
-    side = np.array([_SCHWAB_SIDES.get(a, "") for a in action], object)
-    odd = np.array([a not in _SCHWAB_MOVES for a in action], bool) & (side == "") & (quantity != MISSING) & (quantity != 0)
+    action, quantity, other = s.word("action"), s.number("quantity"), _no_shares(s)
+    side = np.array([(_SCHWAB_SIDES | _SCHWAB_CANCELS).get(a, "") for a in action], object)
+    side[other != ""] = ""
+    odd = np.array([a not in _SCHWAB_MOVES for a in action], bool) & (side == "") & (other == "") & (quantity != MISSING) & (quantity != 0)
     s.refuse(odd, "action", "moves shares in a way that is not known; compare this row by hand and remove it")
-    return _traded(s, side), _fee_rows(s, np.isin(action, list(_FEES))), Counter(a for a, k in zip(action, side) if not k and a not in _FEES)
+    gone = _undo(s, np.isin(action, list(_SCHWAB_CANCELS)) & (side != ""), side)
+    passed = Counter(o or a for a, k, o in zip(action, side, other) if not k and a not in _FEES) + Counter(cancelled=int(gone.sum()))
+    return _traded(s, np.where(gone, "", side)), _fee_rows(s, np.isin(action, list(_FEES))), passed
+
+def _undo(s: Sheet, cancels: np.ndarray, side: np.ndarray) -> np.ndarray: # bool
+    "Rows that cancel a trade, and of the trades that each could mean the nearest above or below it."
+    gone, size = cancels.copy(), np.abs(s.number("quantity"))
+    what = list(zip(s.text("account").to_pylist(), s.text("symbol").to_pylist(), s.number("price").tolist(), size.tolist(), side))
+    for i in np.flatnonzero(cancels).tolist():
+        fits = [j for j in np.flatnonzero((side != "") & ~gone).tolist() if what[j] == what[i]]
+        s.refuse((np.arange(len(s)) == i) & (not fits), "symbol", _LOST)
+        gone[min(fits, key=lambda j: abs(j - i))] = True
+    return gone
+
+_LOST = "is cancelled here, and the trade itself is not in the statement; export a period that holds both"
 
 def _traded(s: Sheet, side: np.ndarray) -> pa.Table:
     "Trades of rows that have a side, and whose amounts are after fees."
     t = s.only(side != "")
+    t.refuse(_true(pc.equal(t.text("symbol"), "")), "symbol", "is missing; a trade without it cannot be compared")
     fee, more = t.number("fee"), t.number("fee_too")
     both = np.where(fee == MISSING, 0, fee) + np.where(more == MISSING, 0, more)
     day = t.day("day", must=True)
@@ -422,7 +485,6 @@ def _fee_rows(s: Sheet, rows: np.ndarray, field: str = "net") -> pa.Table:
     return _part(FEES, t.line, day=t.day("day"), symbol=t.text("symbol"), fee=np.where(paid == MISSING, 0, -paid), account=t.text("account"))
 
 # %% ../nbs/43_statements.ipynb #fidelity
-_CORE = {"SPAXX", "FDRXX", "FZFXX", "FDLXX", "FCASH", "QUSBQ", "CORE", "FDIC"}
 _FIDELITY_WORDS = (("you bought", "buy"), ("you sold", "sell"), ("reinvestment", "buy"), ("bought", "buy"), ("sold", "sell"), ("buy", "buy"),
                    ("sell", "sell"))
 _FIDELITY_MOVES = ("distribution", "reverse split", "stock split", "merger", "transferred", "transfer of assets", "journaled", "name change",
@@ -431,26 +493,23 @@ _FIDELITY_MOVES = ("distribution", "reverse split", "stock split", "merger", "tr
                    "return of capital", "contribution", "you loaned", "loan returned", "adjust")
 
 def _fidelity_trades(s: Sheet) -> tuple[pa.Table, pa.Table, Counter[str]]:
-    action, quantity, symbol = s.word("action"), s.number("quantity"), s.text("symbol").to_pylist()
-    core = np.array([x in _CORE for x in symbol], bool)
-    option = np.array([x.startswith("-") or "opening transaction" in a or "closing transaction" in a for a, x in zip(action, symbol)], bool)
+    action, quantity, other = s.word("action"), s.number("quantity"), _no_shares(s)
     side = np.array([next((w for k, w in _FIDELITY_WORDS if a.startswith(k)), "") for a in action], object)
-    side[core | option] = ""
-    short = np.array(["short sale" in a for a in action], bool)
-    cover = np.array(["short cover" in a for a in action], bool)
-    side[(side == "sell") & short], side[(side == "buy") & cover] = "short", "cover"
-    odd = (side == "") & ~core & ~option & (quantity != MISSING) & (quantity != 0)
+    side[other != ""] = ""
+    short = np.array([k == "short" or a.startswith(("you sold short sale", "you bought short cover")) for a, k in zip(action, s.word("kind"))], bool)
+    side[(side == "sell") & short], side[(side == "buy") & short] = "short", "cover"
+    odd = (side == "") & (other == "") & (quantity != MISSING) & (quantity != 0)
     s.refuse(odd & ~np.array([a.startswith(_FIDELITY_MOVES) for a in action], bool), "action",
              "moves shares in a way that is not known; compare this row by hand and remove it")
     s = Sheet(s.file, s.layout, s.line, s.cells | {"day": _as_of(s)}, s.names)
     charged = np.array([a.startswith(("fee charged", "adr")) for a in action], bool)
-    kinds = Counter("options" if o else "money market" if c else " ".join(a.split()[:2])
-                    for a, k, c, o, f in zip(action, side, core, option, charged) if not k and not f)
-    return _traded(s, side), _fee_rows(s, charged), kinds
+    kinds = Counter(o or " ".join(a.split()[:2]) for a, k, o, f in zip(action, side, other, charged) if not k and not f)
+    gone = _undo(s, np.array([a.startswith(("buy cancel", "sell cancel")) or " cxl " in a for a in action], bool) & (side != ""), side)
+    return _traded(s, np.where(gone, "", side)), _fee_rows(s, charged), kinds + Counter(cancelled=int(gone.sum()))
 
 def _as_of(s: Sheet) -> pa.Array:
     "The day of each row: what its action says after «as of», else the run date."
-    said = pc.extract_regex(s.text("action"), r"(?i)as of (?P<day>[a-z]{3}-[0-9]{2}-[0-9]{4})").field("day")
+    said = pc.extract_regex(s.text("action"), r"(?i)\bas of (?P<day>[a-z]{3}-[0-9]{2}-[0-9]{4}|[0-9]{1,4}[/-][0-9]{1,2}[/-][0-9]{2,4})").field("day")
     return pc.if_else(pc.fill_null(pc.greater(pc.utf8_length(said), 0), False), said, s.text("day"))
 
 # %% ../nbs/43_statements.ipynb #realized
@@ -461,9 +520,13 @@ def _realized(s: Sheet) -> pa.Table:
     if marked.any():
         stated = (wash == MISSING) | (wash == 0)
         wash = np.where(marked & stated & (basis != MISSING), np.maximum(basis - proceeds, 0), np.where(wash == MISSING, 0, wash))
-    symbol = pc.utf8_trim_whitespace(pc.replace_substring_regex(s.text("symbol"), r"\(.*$", ""))
-    return _part(REALIZED, s.line, symbol=symbol, quantity=_size(s.number("quantity", must=True)), opened=s.day("opened"),
-                 closed=closed.day("closed", must=True), proceeds=proceeds, basis=basis,
+    bare = pc.replace_substring_regex(s.text("symbol"), r"^undefined *\((.*)\)$", r"\1") # Fidelity, where it knows the CUSIP alone
+    symbol = pc.utf8_trim_whitespace(pc.replace_substring_regex(bare, r"\(.*$", ""))
+    first, last = s.day("opened"), closed.day("closed", must=True)
+    short = (first != MISSING) & (first > last) # sold before it was bought
+    first, last = np.where(short, last, first), np.where(short, first, last)
+    return _part(REALIZED, s.line, symbol=symbol, quantity=_size(s.number("quantity", must=True)), opened=first,
+                 closed=last, proceeds=proceeds, basis=basis,
                  wash=np.where(wash == MISSING, 0, wash) if "wash" in s.cells else wash, term=_terms(s), account=s.text("account"))
 
 def _terms(s: Sheet) -> pa.Array:
@@ -478,27 +541,34 @@ def _terms(s: Sheet) -> pa.Array:
     said = (long != MISSING) & (long != 0), (short != MISSING) & (short != 0)
     return pa.array(np.select([said[0] & ~said[1], said[1] & ~said[0]], ["long", "short"], ""), pa.string())
 
-def _form_1099b(s: Sheet) -> pa.Table:
-    "Symbol and quantity may stand in the description alone: `100 sh. IBM`."
-    told = pc.extract_regex(s.text("description"), r"(?i)^(?P<n>[0-9.,]+) *(?:shares|shs|sh)\.? +(?:of +)?(?P<s>[A-Z0-9./ -]+)$")
-    cells = dict(s.cells)
-    for field, part in (("symbol", "s"), ("quantity", "n")):
-        if field not in cells: cells[field] = pc.fill_null(told.field(part), "")
-    s = Sheet(s.file, s.layout, s.line, cells, s.names | {"symbol": s.names.get("symbol", "symbol"), "quantity": s.names.get("quantity", "quantity")})
-    s.refuse(_true(pc.equal(s.text("symbol"), "")), "symbol", "is missing; add a column Symbol, or write the description as 100 sh. IBM")
+def _form_1099b(
+    s: Sheet,
+    names: Mapping[str, str] = {}, # Symbol by the name that a description begins with
+) -> pa.Table:
+    "Symbol and quantity may stand in the description alone: `100 sh. IBM`, or `100.00 TESLA INC` with a name that is told."
+    told = [re.fullmatch(r"(?:([0-9.,]+) +((?:shares|shs|sh)\.?(?: of)? )?)?(.*)", " ".join(d.split()), re.I) for d in s.text("description").to_pylist()]
+    parts = [(m[1] or "", bool(m[2]), m[3]) for m in told if m]
+    known = sorted(((" ".join(k.upper().split()), v) for k, v in names.items()), key=lambda x: -len(x[0]))
+    said = [next((v for k, v in known if name.upper().startswith(k)), name if sure and re.fullmatch(r"[A-Z][A-Z0-9./ -]{0,7}", name) else "")
+            for _, sure, name in parts]
+    cells = {"symbol": pa.array(said, pa.string()), "quantity": pa.array([n for n, _, _ in parts], pa.string())} | s.cells
+    s = Sheet(s.file, s.layout, s.line, cells, {"symbol": "symbol", "quantity": "quantity"} | s.names)
+    lost = next((name for (_, _, name), x in zip(parts, s.text("symbol").to_pylist()) if not x), "")
+    s.refuse(_true(pc.equal(s.text("symbol"), "")), "symbol",
+             f"is missing; say --name {repr(f'{lost}=SYMBOL') if lost else ''} or add a column Symbol".replace(" --name  or", ""))
     return _realized(s)
 
 # %% ../nbs/43_statements.ipynb #alpaca
 _ALPACA_SIDES = {"buy": "buy", "sell": "sell", "sell_short": "short", "buy_to_cover": "cover"}
 
 def _alpaca(s: Sheet) -> tuple[pa.Table, pa.Table, Counter[str]]:
-    kind = s.word("type")
+    kind = np.array([w.rpartition(".")[2] for w in s.word("type")], object) # Alpaca's own library writes ActivityType.FILL
     f = s.only(kind == "fill")
     text = f.text("when")
     try: moment = pc.if_else(pc.equal(text, ""), None, text).cast(pa.timestamp("ns", "UTC"))
     except pa.ArrowInvalid: moment = pa.nulls(len(f), pa.timestamp("ns", "UTC"))
     f.refuse(~_true(moment.is_valid()), "when", "is no time with its offset; write it as 2024-03-28T14:30:00Z")
-    side = np.array([_ALPACA_SIDES.get(w, "") for w in f.word("side")], object)
+    side = np.array([_ALPACA_SIDES.get(w.rpartition(".")[2], "") for w in f.word("side")], object)
     f.refuse(side == "", "side", f"is no side; write {', '.join(_ALPACA_SIDES)}")
     day = to_local(moment.cast(pa.int64()).to_numpy(), "America/New_York") // DAY_NS
     trades = _part(TRADES, f.line, day=day, settles=f.day("settles"), symbol=f.text("symbol"), side=pa.array(side, pa.string()),
@@ -518,7 +588,7 @@ def _ibkr(s: Sheet) -> tuple[pa.Table, pa.Table | None, Counter[str]]:
     if (gone := _cancelled(s, levels() == finest)).any(): passed["cancelled"], s = int((gone & (levels() == finest)).sum()), s.only(~gone)
     level = levels()
     trade, lot, washed = (level == finest), level == "closedlot", level == "washsale"
-    s.refuse(~np.isin(level, [*_FINEST, "", "closedlot", "washsale", "symbolsummary", "assetsummary"]), "level",
+    s.refuse(~np.isin(level, [*_FINEST, "", "closedlot", "washsale", "symbolsummary", "assetsummary", "subtotal", "total"]), "level",
              "is no level of detail that is known; leave it out of the query")
     passed.update(w for w in level[~trade & ~lot & ~washed])
     when = np.where(trade, s.day("day") if "day" in s.cells else s.day("when"), MISSING)
@@ -546,8 +616,7 @@ def _cancelled(s: Sheet, trade: np.ndarray) -> np.ndarray: # bool
                     [w.removesuffix(" (ca.)") for w in s.word("side")]))
     for i in np.flatnonzero(cancels).tolist():
         fits = [j for j in np.flatnonzero(trade & ~gone).tolist() if what[j] == what[i] and (what[i][-1] or size[j] == -size[i])]
-        s.refuse((np.arange(len(s)) == i) & (not fits), "symbol", "is cancelled here, and the trade itself is not in the statement; export a period "
-                 "that holds both")
+        s.refuse((np.arange(len(s)) == i) & (not fits), "symbol", _LOST)
         gone[min(fits, key=lambda j: (fee[j] + fee[i] != 0, j))] = True
     at = np.maximum.accumulate(np.where(trade, np.arange(len(s)), -1))
     return (at >= 0) & gone[np.maximum(at, 0)]
@@ -609,7 +678,10 @@ def _activity(lines: Sequence[tuple[int, list[str]]], file: str, passing: Sequen
         elif kind == "data" and section in _ACTIVITY:
             if section not in at: raise DataError(f"{file}: line {n}, section {section!r} has no header above it; export the file again.")
             at[section].append((n, cells[2:]))
-        elif kind == "data" and section in ("Statement", "Account Information"): remarks.append(" ".join(cells[2:]))
+        elif kind == "data" and section == "Summary" and cells[2:3] == ["Base Currency"] and cells[3:4] != ["USD"]:
+            raise DataError(f"{file}: line {n}, Base Currency is {' '.join(cells[3:])!r}, and a transaction history is written in it; only USD can be "
+                            "compared, so export an activity statement.")
+        elif kind == "data" and section in ("Statement", "Account Information", "Summary"): remarks.append(" ".join(cells[2:]))
         elif kind == "data" and "Total" not in cells[2:4]: passed[section] += 1
     return [make_sheet(file, layout, top, rows, passing) for layout, top, rows in found if _of_stocks(top, rows)], remarks, passed
 
@@ -618,11 +690,24 @@ def _of_stocks(head: tuple[int, list[str]], rows: Sequence[tuple[int, list[str]]
     at = head[1].index("Asset Category") if "Asset Category" in head[1] else None
     return at is None or any(cells[at].lower() in _STOCKS for _, cells in rows if len(cells) > at)
 
-def _positions(s: Sheet) -> pa.Table:
-    level = np.array([w.replace("_", "") for w in s.word("level")], object)
-    s = s.only(np.isin(level, ["", "summary"]))
+def _history(s: Sheet) -> tuple[pa.Table, Counter[str]]:
+    kind, other = s.word("type"), _no_shares(s)
+    t = s.only(np.isin(kind, ["buy", "sell"]) & (other == ""))
+    t.refuse(~np.isin(t.word("currency"), ["", "usd"]), "currency", _FOREIGN)
+    gross, net = t.number("amount", must=True), t.number("net", must=True)
+    made = _part(TRADES, t.line, day=t.day("day", must=True), symbol=t.text("symbol"), side=pa.array(t.word("type"), pa.string()),
+                 quantity=_size(t.number("quantity", must=True)), price=t.number("price"), amount=_size(gross), fee=gross - net, net=_size(net),
+                 account=t.text("account"))
+    return made, Counter(o or k for k, o in zip(kind, other) if o or k not in ("buy", "sell"))
+
+_FOREIGN = "is not USD; only one currency can be compared, so export the others apart"
+
+def _positions(s: Sheet) -> tuple[pa.Table, Counter[str]]:
+    level, other = np.array([w.replace("_", "") for w in s.word("level")], object), _no_shares(s)
+    whole = np.isin(level, ["", "summary"])
+    passed, s = Counter(o for o in other[whole] if o), s.only(whole & (other == ""))
     return _part(POSITIONS, s.line, symbol=s.text("symbol"), quantity=s.number("quantity", must=True), basis=s.number("basis"),
-                 account=s.text("account"))
+                 account=s.text("account")), passed
 
 # %% ../nbs/43_statements.ipynb #span
 _DAY = r"(\d{4}-\d\d-\d\d|\d{1,2}/\d{1,2}/\d{4}|\d{8}|[A-Z][a-z]+ \d{1,2}, \d{4})"
@@ -635,12 +720,18 @@ def _span(remarks: Sequence[str]) -> tuple[date, date] | None:
             if first and last and first <= last: return first, last
     return None
 
+def _of_day(remarks: Sequence[str]) -> tuple[date, date] | None:
+    "Up to the one day that a list of positions names."
+    found = [d for r in remarks if re.search("as of|downloaded", r, re.I) for x in re.findall(r"[A-Za-z]{3}-\d\d-\d{4}|[\d/]{8,10}", r) if (d := read_day(x))]
+    return (date(1900, 1, 1), found[0]) if found else None
+
 # %% ../nbs/43_statements.ipynb #read-statement
 def read_statement(
     data: bytes | Path, # The file, or its bytes
     file: str = "", # Named in refusals; the file's name if left out
     broker: str | None = None, # One of `BROKERS`; recognised for None
     passing: Sequence[str] = (), # Columns that may be passed over though nothing is known of them
+    names: Mapping[str, str] = {}, # Symbol by company, for a Form 1099-B that names no symbols
 ) -> Statement:
     "What a broker's CSV file says; `DataError` names file, line, column, cell and remedy."
     if broker not in (None, *BROKERS): raise ConfigError(f"--broker is {broker!r}; choose one of {', '.join(BROKERS)}.")
@@ -651,22 +742,30 @@ def read_statement(
     if not sheets: raise DataError(f"{file}: holds neither trades nor positions of shares; export a statement with its trades.")
     parts: dict[str, list[pa.Table]] = {"trades": [], "realized": [], "positions": [], "fees": []}
     for s in sheets:
-        made, other = _convert(s)
+        made, other = _convert(s, names)
         for name, table in made.items(): parts[name] += [table] if table is not None else []
         passed.update(other)
     whole = {name: pa.concat_tables(tables) if tables else None for name, tables in parts.items()}
-    names = dict.fromkeys(s.layout.name for s in sheets)
-    return Statement(file, " and ".join(names), **whole, ignored={k: v for k, v in sorted(passed.items()) if v}, span=_span(remarks))
+    layouts = dict.fromkeys(s.layout.name for s in sheets)
+    span = _span(remarks) or (_of_day(remarks) if whole["positions"] is not None else None)
+    return Statement(file, " and ".join(layouts), **whole, ignored={k: v for k, v in sorted(passed.items()) if v}, span=span)
 
-def _convert(s: Sheet) -> tuple[dict[str, pa.Table | None], Counter[str]]:
+def _convert(s: Sheet, names: Mapping[str, str]) -> tuple[dict[str, pa.Table | None], Counter[str]]:
     "What a sheet tells, by part, and what it holds besides."
     kind, classes = s.layout.name, s.word("class")
     passed = Counter(f"{k} rows" for k in classes if k not in _STOCKS)
     s = s.only(np.array([k in _STOCKS for k in classes], bool))
-    s.refuse(~np.isin(s.word("currency"), ["", "usd"]), "currency", "is not USD; only one currency can be compared, so export the others apart")
-    if kind in ("schwab realized", "fidelity realized"): return {"realized": _realized(s)}, passed
-    if kind == "1099-b form": return {"realized": _form_1099b(s)}, passed
-    if kind in ("ibkr positions", "ibkr flex positions"): return {"positions": _positions(s)}, passed
+    if kind == "ibkr history":
+        trades, other = _history(s)
+        return {"trades": trades}, passed + other
+    s.refuse(~np.isin(s.word("currency"), ["", "usd"]), "currency", _FOREIGN)
+    if kind in ("schwab realized", "fidelity realized", "1099-b form"):
+        odd = _no_shares(s)
+        passed, s = passed + Counter(o for o in odd if o), s.only(odd == "")
+        return {"realized": _form_1099b(s, names) if kind == "1099-b form" else _realized(s)}, passed
+    if kind.endswith("positions"):
+        held, other = _positions(s)
+        return {"positions": held}, passed + other
     if s.layout.broker == "ibkr":
         trades, realized, other = _ibkr(s)
         return {"trades": trades, "realized": realized}, passed + other
