@@ -461,8 +461,8 @@ def reconcile_command(
         allow_short: Annotated[bool, typer.Option("--allow-short", help="More may be sold than is held.")] = False,
         passing: Annotated[list[str] | None, typer.Option("--passing", metavar="COLUMN", help="An unknown column of the statement that may be passed "
                                                           "over; may be repeated.", show_default=False)] = None,
-        name: Annotated[list[str] | None, typer.Option("--name", metavar="COMPANY=SYMBOL", help="The symbol of a company that a 1099-B names without it; "
-                                                       "may be repeated.", show_default=False)] = None,
+        name: Annotated[list[str] | None, typer.Option("--name", metavar="COMPANY=SYMBOL", help="The symbol of a company that a 1099-B names "
+                                                       "without it; may be repeated.", show_default=False)] = None,
         json: Annotated[bool, typer.Option("--json", help="Every difference as JSON.")] = False) -> None:
     "Compare fills with a broker's statement, difference by difference."
     from firebot.models import ConfigError
