@@ -462,6 +462,8 @@ def reconcile_command(
         allow_short: Annotated[bool, typer.Option("--allow-short", help="More may be sold than is held.")] = False,
         passing: Annotated[list[str] | None, typer.Option("--passing", metavar="COLUMN", help="An unknown column of the statement that may be passed "
                                                           "over; may be repeated.", show_default=False)] = None,
+        name: Annotated[list[str] | None, typer.Option("--name", metavar="COMPANY=SYMBOL", help="The symbol of a company that a 1099-B names "
+                                                       "without it; may be repeated.", show_default=False)] = None,
         json: Annotated[bool, typer.Option("--json", help="Every difference as JSON.")] = False) -> None:
     "Compare fills with a broker's statement, difference by difference."
     from firebot.models import ConfigError
@@ -469,8 +471,10 @@ def reconcile_command(
     from firebot.sources import read_csv
     from firebot.statements import read_statement
     if year is not None and not 1900 < year < 2200: raise ConfigError(f"--year is {year}; write a year such as 2024.")
+    if bad := next((n for n in name or () if not all(n.partition("="))), None):
+        raise ConfigError(f"--name is {bad!r}; write it as 'INTL BUSINESS MACHINES=IBM'.")
     _logs()
-    said = read_statement(statement, broker=broker, passing=passing or ())
+    said = read_statement(statement, broker=broker, passing=passing or (), names=dict(n.split("=", 1) for n in name or ()))
     if fills.is_dir(): fills /= "fills.csv"
     report = reconcile(read_csv(fills.read_bytes(), fills.name), said, fills.name, method, holding_period, older, allow_short, year=year,
                        account=account)

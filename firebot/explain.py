@@ -27,7 +27,8 @@ def _rows(folder: Path, name: str, keys: tuple[str, ...], ident: str) -> list[di
     try: table = pa_csv.read_csv(folder / name, convert_options=pa_csv.ConvertOptions(
         column_types={k: pa.string() for k in ("sell_id", "lot_id", "replacement_id", "symbol", "account", "quantity")} |
         {k: pa.decimal128(38, 12) for k in ("proceeds", "cost_basis", "gain_loss", "disallowed_loss", "deferred_loss")} |
-        {k: pa.date32() for k in ("open_date_original", "open_date_adjusted", "close_date", "open_until", "sold", "replaced", "held_from")}))
+        {k: pa.date32() for k in ("open_date_original", "open_date_adjusted", "close_date", "open_until", "sold", "replaced", "held_from", "settles",
+                                    "identified")}))
     except (OSError, pa.ArrowInvalid): raise DataError(f"{folder}: there is no readable {name} in it; name a run folder, or one that "
                                                        "firebot tax has written.") from None
     found = [pc.equal(table[k], ident) for k in keys]
@@ -113,6 +114,15 @@ def _lot(folder: Path, ident: str) -> Iterator[str]:
 def _less(folder: Path, r: Mapping[str, Any]) -> Iterator[str]:
     if r["gain_loss"] < 0: yield from _washed(folder, r, _rows(folder, "wash_sales.csv", ("sell_id",), r["sell_id"]))
 
+# %% ../nbs/46_explain.ipynb #named
+def _named(folder: Path, ident: str) -> Iterator[str]:
+    "When and by whom the lots of a sale were named."
+    for r in _rows(folder, "identified.csv", ("sell_id",), ident) if (folder / "identified.csv").exists() else ():
+        when = f"on {r['identified']}" if r["identified"] else "on a day that the file does not tell"
+        who = f" by {r['identified_by']}" if r["identified_by"] else ""
+        yield (f"  Lot {r['lot_id']} was named for {_shares(r['quantity'])} of them {when}{who}; the sale settled on {r['settles']} "
+               "(Reg. 1.1012-1(c)).")
+
 # %% ../nbs/46_explain.ipynb #explain
 def explain(
     folder: Path, # Run folder, or one that `firebot tax` has written
@@ -123,6 +133,7 @@ def explain(
     if sales := _rows(folder, "realized.csv", ("sell_id",), ident):
         lines.append(f"Sale {ident}")
         for r in sales: lines += [*_sold(r), *_less(folder, r)]
+        lines += _named(folder, ident)
     if bought := list(_lot(folder, ident)): lines += [f"Lot {ident}", *bought]
     if lines: return "\n".join(lines)
     near = difflib.get_close_matches(ident, known := _known(folder), 3)

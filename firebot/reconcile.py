@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .lots import DAY_NS, SPLIT, Trades, long_term, make_legs, read_trades, units_per_share
+from .lots import DAY_NS, SPLIT, Trades, long_term, make_legs, read_trades, settlement, units_per_share
 from .models import ConfigError
 from .money import MISSING
-from .statements import SCALE, Statement, amounts, settlement, units
+from .statements import SCALE, Statement, amounts, units
 from .wash_sales import AMOUNT, CLOSED, HELD_FROM, OPENED, PIECE, RELEASED, TO, Ledger, fold, lots, realized
 
 # %% ../nbs/47_reconcile.ipynb #rows

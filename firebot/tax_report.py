@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from .after_tax import AfterTax, Folded, by_method, wash_cost
 from .config import TaxConfig
 from .form_pdf import LINE_WORDS, amount, form_pdf
-from .forms import NOTE, options, schedule_json, tax_tables, totals, write_csv
+from .forms import IDENTIFIED, NOTE, options, schedule_json, tax_tables, totals, write_csv
 from .glossary import money
 from .plots import BLUE, GREY, ORANGE, VERMILION, Chart, chart, equity_chart, is_daily, thin, wall_clock
 from .reports import Cards, Table, report_html
@@ -247,5 +247,6 @@ def write_tax(
         if not folder.exists(): os.replace(staged, folder)
         else:
             for f in sorted(staged.iterdir()): os.replace(f, folder / f.name)
+            if IDENTIFIED not in tables: (folder / IDENTIFIED).unlink(missing_ok=True) # of a method chosen before
     finally: shutil.rmtree(staged, ignore_errors=True)
     return sheets

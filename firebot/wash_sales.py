@@ -9,7 +9,7 @@ __all__ = ['METHODS', 'HOLDING', 'LOT_DATES', 'WASHED', 'FIFO', 'LIFO', 'HIFO', 
            'PLACE', 'SKIP', 'HEAD', 'TAIL', 'TOP', 'DEAREST', 'CHEAPEST', 'EARLIEST', 'LATEST', 'BY_LINKS', 'PIECE',
            'TO', 'UNITS', 'AMOUNT', 'NEW_DAY', 'GONE', 'NEXT', 'CLOSED', 'OPENED', 'SOLD', 'PROCEEDS', 'BASIS',
            'HELD_FROM', 'RELEASED', 'LOST', 'FOREVER', 'MOST', 'Ledger', 'fold', 'exact', 'dates', 'shares_of',
-           'open_until', 'realized', 'lots', 'wash_sales']
+           'open_until', 'realized', 'lots', 'wash_sales', 'identified']
 
 # %% ../nbs/41_wash_sales.ipynb #imports
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .compiled import compiled
-from .lots import CLOSE, OPEN, RETURN, TRANSFER, Legs, long_term, part, text_bytes
+from .lots import CLOSE, OPEN, RETURN, TRANSFER, Legs, long_term, part, settlement, text_bytes
 from .models import ConfigError, DataError, MoneyError
-from .money import to_int
+from .money import MISSING, to_int
 
 # %% ../nbs/41_wash_sales.ipynb #choices
 METHODS = ("fifo", "lifo", "hifo", "lofo", "specific")
@@ -416,17 +416,18 @@ def fold(
     t, n = legs.trades, len(legs)
     free = {i for i, s in enumerate(t.symbols) if s in t.crypto or s in exempt}
     at, named = _named(legs) if method == "specific" else (np.zeros(n + 1, np.int64), np.zeros((0, 2), np.int64))
+    if len(named): _in_time(legs, np.diff(at) > 0)
     lanes = legs.lane[:-1]
     wrong, pieces, washes, slices = _fold(
         legs.lane, legs.kind, legs.short[lanes], np.isin(legs.lane_group,
-                                                         list(free)), t.day[legs.at], legs.units, legs.cash, legs.book, legs.purchase,
+                                                         list(free)), t.day[legs.at], legs.units, legs.cash, legs.book, legs.lot,
         t.acquired[legs.at], t.side[legs.at] != TRANSFER, legs.sheltered, at, named,
         _siblings(legs) if len(named) else at, METHODS.index(method),
         _rank(method, lot_dates), washed == "first", HOLDING.index(holding), older, max(most, 4 * n))
     if wrong < NONE:
         raise _wrong(legs, -2 - wrong, f"cuts the lots into more than {max(most, 4 * n):,} pieces; fold a shorter history, or trade in even lots")
     if wrong >= 0: raise _wrong(legs, wrong, "takes shares that are no longer there, or gives back capital of shares that are not held")
-    notes = (*_unread(legs, method), *_shorts(legs, pieces))
+    notes = (*_unread(legs, method), *_untold(legs, np.diff(at) > 0), *_shorts(legs, pieces))
     return Ledger(legs, method, holding, older, frozenset(t.symbols[i] for i in free), notes, pieces, washes, slices)
 
 def _rank(method: str, lot_dates: str) -> int:
@@ -437,6 +438,21 @@ def _unread(legs: Legs, method: str) -> Iterator[str]:
     "Shares named in vain."
     named = 0 if method == "specific" else int((np.diff(text_bytes(legs.trades.named)[1]) > 0).sum())
     if named: yield f"lot_id names shares in {named:,} rows, and under {method} it is not read; use the method specific if it is to count."
+
+def _in_time(legs: Legs, named: np.ndarray) -> None:
+    "Refuse lots that were named after the sale had settled."
+    t, which = legs.trades, np.flatnonzero(named)
+    said, due = t.identified[legs.at[which]], settlement(t.day[legs.at[which]])
+    for k in np.flatnonzero((said != MISSING) & (said > due))[:1].tolist():
+        on, until = np.datetime64(int(said[k]), "D"), np.datetime64(int(due[k]), "D")
+        raise _wrong(legs, int(which[k]), f"names its lots on {on}, and it settled on {until}; by then first in, first out counts "
+                     "(Reg. 1.1012-1(c)), so leave the lot_id out")
+
+def _untold(legs: Legs, named: np.ndarray) -> Iterator[str]:
+    "Identifications of which the file keeps no record."
+    bare = int((legs.trades.identified[legs.at[named]] == MISSING).sum())
+    if bare: yield (f"{bare:,} sales name their lots, and the columns identified and identified_by do not say when and by whom; keep the broker's "
+                    "confirmation of each.")
 
 def _shorts(legs: Legs, pieces: np.ndarray) -> Iterator[str]:
     "What of short sales a person must look at: the law's answers turn on more than the trades."
@@ -538,3 +554,21 @@ def wash_sales(
         "quantity": shares_of(w[:, UNITS], legs.per[p[:, CLOSED]], t.quantity_scale), "sold": dates(t.day[close]), "replaced": dates(t.day[to]),
         "disallowed_loss": exact(w[:, AMOUNT], t.cash_scale), "held_from": dates(w[:, NEW_DAY]),
         "permanent": pa.array(w[:, GONE] == 1)})
+
+# %% ../nbs/41_wash_sales.ipynb #identified
+def identified(
+    ledger: Ledger, # Folded by the method specific
+) -> pa.Table:
+    "Which lots were named for which sale, when, and by whom: one row for each lot of each such sale."
+    legs, named = ledger.legs, np.diff(text_bytes(ledger.legs.trades.named)[1]) > 0
+    t, p = legs.trades, ledger.pieces
+    p = p[named[legs.at[p[:, CLOSED]]] & (p[:, SOLD] > 0)]
+    keys, group = np.unique(np.stack([p[:, CLOSED], legs.purchase[p[:, OPENED]]]), axis=1, return_inverse=True)
+    units = np.zeros(keys.shape[1], np.int64)
+    np.add.at(units, group.reshape(-1), p[:, SOLD])
+    close, said = legs.at[keys[0]], t.identified[legs.at[keys[0]]]
+    return pa.table({
+        "sell_id": _names(t.names, t.order[close]), "lot_id": _names(t.names, keys[1]), "symbol": _names(t.symbols, t.symbol[close]),
+        "quantity": shares_of(units, legs.per[keys[0]], t.quantity_scale), "sold": dates(t.day[close]), "settles": dates(settlement(t.day[close])),
+        "identified": pc.if_else(pa.array(said != MISSING), dates(np.where(said == MISSING, 0, said)), None),
+        "identified_by": t.identifier.take(pa.array(close)), "account": _names(t.accounts, t.account[close])})

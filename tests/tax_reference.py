@@ -67,12 +67,14 @@ def reference(rows: list[Row], method: str, holding: str, older: bool, dates: st
                 sold.append((i, s["row"], 1, proceeds, cost, s["day"], s["deferred"], lost, gone))
     return sold, washes, [(s["row"], s["cost"], s["day"], s["deferred"]) for b in held.values() for s in b]
 
+def _lot(row: Row) -> Any: return row["order"], row["book"], row["day"]
+
 def _replacement(rows: list[Row], i: int, s: Row, held: dict[Any, list[Row]], promises: dict[int, list[Any]],
                  older: bool) -> tuple[int | None, Row | None]:
     "The row, and the share if it is there already, that replaces the share `s` sold by row `i`"
     for j, other in enumerate(rows):
         if other["kind"] != "open" or not other["bought"] or other["lane"] != rows[i]["lane"]: continue
-        if abs(other["day"] - rows[i]["day"]) > 30 or other["order"] == rows[s["row"]]["order"] or (j < s["row"] and not older): continue
+        if abs(other["day"] - rows[i]["day"]) > 30 or _lot(other) == _lot(rows[s["row"]]) or (j < s["row"] and not older): continue
         if j > i:
             if len(promises[j]) < other["quantity"]: return j, None
             continue

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from firebot.cli import app
-from firebot.lots import make_legs, read_trades
+from firebot.lots import make_legs, read_trades, settlement
 from firebot.models import ConfigError, DataError
 from firebot.reconcile import KINDS, Report, reconcile
 from firebot.sources import read_csv
-from firebot.statements import SCALE, amounts, read_day, read_statement, settlement
+from firebot.statements import SCALE, amounts, read_day, read_statement
 from firebot.wash_sales import fold, lots, realized
 
 OPEN_DAYS = [d for d in (date(2024, 1, 2) + timedelta(i) for i in range(360)) if d.weekday() < 5 and d.day not in (1, 4, 15, 19, 25, 27, 28, 29)]
@@ -283,7 +283,8 @@ BROKEN = [
     ("Trades,Data,Order,Stocks,USD,IBM,2024-03-01,1\n", r"section 'Trades' has no header above it"),
     (ALPACA + "1,FILL,yesterday,fill,1,1,buy,IBM\n", r"line 2, transaction_time 'yesterday' is no time"),
     (ALPACA + "1,FILL,2024-03-01T15:00:00Z,fill,1,1,bye,IBM\n", r"line 2, side 'bye' is no side"),
-    ("Date Sold,Proceeds,Cost Basis,Quantity,Description\n03/01/2024,1,1,1,shares of something\n", r"symbol '' is missing; add a column Symbol"),
+    ("Date Sold,Proceeds,Cost Basis,Quantity,Description\n03/01/2024,1,1,1,shares of something\n",
+     r"symbol '' is missing; say --name 'shares of something=SYMBOL' or add a column Symbol"),
     ("Symbol,Date Sold,Proceeds,Cost Basis,Quantity,Term\nIBM,03/01/2024,1,1,1,middling\n",
      r"line 2, Term 'middling' is no term; write long or short")]
 

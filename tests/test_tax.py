@@ -31,6 +31,7 @@ def trades(rows: list[dict[str, Any]]) -> Trades:
 
 def history(r: random.Random, size: int, shorts: bool = False) -> list[dict[str, Any]]:
     "A random history in whole dollars a share, never selling what is not held"
+    style = r.random() # how orders are named: each by a name of its own, by one that comes again in other accounts and on other days, or not at all
     accounts, symbols, rows = ["a", "b", "ira"][:r.choice([1, 1, 2, 3])], ["M", "N", "BTC"][:r.choice([1, 2, 3])], []
     held: Counter[Any] = Counter()
     day, order = r.randint(0, 10), 0
@@ -38,14 +39,15 @@ def history(r: random.Random, size: int, shorts: bool = False) -> list[dict[str,
         day += r.choice([0, 0, 0, 1, 2, 5, 12, 29, 30, 31])
         symbol, account, short = r.choice(symbols), r.choice(accounts), shorts and r.random() < 0.4
         book, u = (symbol, account, short), r.random()
-        row = dict(date=START + timedelta(day), symbol=symbol, account=account, asset_class="crypto" if symbol == "BTC" else "")
+        row: dict[str, Any] = dict(date=START + timedelta(day), symbol=symbol, account=account, asset_class="crypto" if symbol == "BTC" else "")
         if u < 0.05 and held[book] and not short: rows.append(row | dict(side="return_of_capital", quantity=0,
             amount=held[book] * r.randint(1, 40), order_id=""))
         elif u < 0.52 or not held[book]:
             order += r.random() < 0.85 or not order
             n, price = r.randint(1, 6), r.randint(50, 60)
             held[book] += n
-            row |= dict(side="short" if short else "buy", quantity=n, amount=n * price, order_id=f"{symbol}{account}{short}{order}")
+            name = "" if style < 0.15 else str(order % 7) if style < 0.4 else f"{symbol}{account}{short}{order}"
+            row |= dict(side="short" if short else "buy", quantity=n, amount=n * price, order_id=name)
             if r.random() < 0.08 and not short: row |= dict(side="transfer_in", acquired=row["date"] - timedelta(r.randint(0, 200)),
                                                             order_id=f"t{len(rows)}")
             rows.append(row)
@@ -59,7 +61,8 @@ def plainly(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     "The same rows in the oracle's words; fills of one order and day added up"
     out: list[dict[str, Any]] = []
     seen: dict[Any, dict[str, Any]] = {}
-    for r in rows:
+    for i, r in enumerate(rows):
+        r = r | dict(order_id=r["order_id"] or i)
         short = r["side"] in ("short", "cover")
         kind = "open" if r["side"] in ("buy", "short", "transfer_in") else "return" if r["side"] == "return_of_capital" else "close"
         key = (r["order_id"], r["date"], r["symbol"], r["account"], r["side"])
@@ -161,6 +164,7 @@ def test_nothing_is_lost(seed: int, method: str, holding: str, older: bool) -> N
 @given(st.integers(0, 2**32), st.sampled_from(METHODS))
 def test_symbols_know_nothing_of_each_other(seed: int, method: str) -> None:
     rows = odd(random.Random(seed), 40)
+    for i, row in enumerate(rows): row["order_id"] = row["order_id"] or f"r{i}" # a row without a name is named by its place
     end = (max(r["date"] for r in rows) - date(1970, 1, 1)).days
     whole = realized(fold(make_legs(trades(rows)), method), end).to_pylist()
     for symbol in {r["symbol"] for r in rows}:
@@ -187,6 +191,7 @@ def test_splitting_a_fill_of_an_order_changes_nothing(seed: int, method: str) ->
 def test_a_split_is_no_event(seed: int) -> None:
     r = random.Random(seed)
     rows = [x for x in odd(r, 30) if x["side"] != "return_of_capital"]
+    for i, row in enumerate(rows): row["order_id"] = row["order_id"] or f"r{i}"
     when = r.randint(0, len(rows))
     day = rows[when]["date"] if when < len(rows) else rows[-1]["date"]
     event = dict(date=day, symbol="M", side="split", quantity="3:2", amount="", account="", order_id="")
@@ -281,6 +286,16 @@ def test_an_oversold_history_names_the_same_row_whatever_the_scale(quantity: int
 
 
 # ---------------------------------------------------------------- rules
+@pytest.mark.parametrize("names", [("", "", ""), ("1", "2", "1")])
+def test_names_that_come_again_or_are_missing_hide_no_replacement(names: tuple[str, str, str]) -> None:
+    "A column of names may be empty, or count from one every day, or in every account"
+    for account in ("x", "y"):
+        text = "date,symbol,side,quantity,amount,order_id,account\n" + "".join(
+            f"{day},M,{side},10,{amount},{name},{held}\n" for day, side, amount, name, held in (
+                ("2024-01-02", "buy", 1000, names[0], "x"), ("2024-02-01", "sell", 800, names[1], "x"),
+                ("2024-02-10", "buy", 900, names[2], account)))
+        assert [str(r["disallowed_loss"]) for r in wash_sales(fold(make_legs(read(text)))).to_pylist()] == ["200.00"]
+
 def test_what_multiplies_without_end_is_refused() -> None:
     text = "date,symbol,side,quantity,amount,order_id\n" + "".join(
         f"{START + timedelta(i // 2)},M,{('buy', 'sell')[i % 2]},{1000 + 37 * i % 101 - 40 * (i % 2)},{(1000 + 37 * i % 101) * (300 - i)},o{i}\n"
