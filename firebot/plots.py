@@ -50,13 +50,13 @@ def theme(
     scale = [[0, low], [0.5, zero], [1, high]]
     axis: dict[str, Any] = dict(
         gridcolor=grid, linecolor=grid, zerolinecolor=faint, zerolinewidth=1, automargin=True,
-        tickcolor=grid, tickfont=dict(color=faint, size=12), title=dict(standoff=8))
+        tickcolor=grid, tickfont=dict(color=faint, size=12), title=dict(standoff=8, font=dict(size=13)))
     title = dict(x=0, xref="paper", xanchor="left", y=1, yref="container", yanchor="top", pad=dict(t=14),
                  font=dict(size=17), subtitle=dict(font=dict(size=13, color=faint)))
     layout: dict[str, Any] = dict(
         font=dict(family=FONT, size=13, color=ink), paper_bgcolor=paper, plot_bgcolor=paper,
         colorway=[line, GREY, ORANGE, GREEN, PURPLE, VERMILION], colorscale={"diverging": scale},
-        xaxis=axis | dict(showgrid=False), yaxis=axis, title=title, margin=dict(l=8, r=12, t=104, b=36),
+        xaxis=axis | dict(showgrid=False, ticklabelstandoff=3), yaxis=axis, title=title, margin=dict(l=8, r=12, t=104, b=36),
         legend=dict(orientation="h", x=0, xanchor="left", y=1.02, yanchor="bottom", font=dict(color=faint)),
         hoverlabel=dict(font=dict(family=FONT, size=12), namelength=-1),
         annotationdefaults=dict(font=dict(color=ink), bgcolor=paper, showarrow=False))
@@ -447,5 +447,6 @@ def bare(
 ) -> dict[str, Any]:
     "A spec without title and template, for a page that has its own."
     layout = {k: v for k, v in spec["layout"].items() if k not in ("title", "template")}
-    top = 28 if (layout.get("meta") or {}).get("still") else 44
-    return spec | {"layout": layout | {"margin": {"t": top, "b": 8}}}
+    own = layout.get("margin") or {} # what a chart needs beyond the usual is kept
+    top = (28 if (layout.get("meta") or {}).get("still") else 44) + max(0, own.get("t", 0) - theme()["layout"]["margin"]["t"])
+    return spec | {"layout": layout | {"margin": own | {"t": top, "b": max(8, own.get("b", 0))}}}
