@@ -353,7 +353,8 @@ def waiting_lines(
         lines.setdefault(w.kind, []).append((np.append(at, w.end), np.append(level, np.nan))) # a gap follows
     looks = {"Stop": (VERMILION, "solid"), "Trailing stop": (VERMILION, "dot"), "Target": (BLUE, "solid")}
     return [go.Scatter(x=wall_clock(np.concatenate([a for a, _ in lines[k]]), dates=dates), y=np.concatenate([b for _, b in lines[k]]).round(4),
-                       name=k, mode="lines", line=dict(color=colour, dash=dash, width=1.6, shape="hv"), hovertemplate=f"{k} %{{y:,.2f}}<extra></extra>")
+                       name=k, mode="lines", line=dict(color=colour, dash=dash, width=1.6, shape="hv"),
+                       hovertemplate=f"{k} %{{y:,.2f}}<extra></extra>")
             for k, (colour, dash) in looks.items() if k in lines]
 
 # %% ../nbs/82_run_page.ipynb #prices
