@@ -50,13 +50,13 @@ def theme(
     scale = [[0, low], [0.5, zero], [1, high]]
     axis: dict[str, Any] = dict(
         gridcolor=grid, linecolor=grid, zerolinecolor=faint, zerolinewidth=1, automargin=True,
-        tickcolor=grid, tickfont=dict(color=faint, size=12), title=dict(standoff=8, font=dict(size=13)))
+        tickcolor=grid, tickfont=dict(color=faint, size=12), title=dict(standoff=8))
     title = dict(x=0, xref="paper", xanchor="left", y=1, yref="container", yanchor="top", pad=dict(t=14),
                  font=dict(size=17), subtitle=dict(font=dict(size=13, color=faint)))
     layout: dict[str, Any] = dict(
         font=dict(family=FONT, size=13, color=ink), paper_bgcolor=paper, plot_bgcolor=paper,
         colorway=[line, GREY, ORANGE, GREEN, PURPLE, VERMILION], colorscale={"diverging": scale},
-        xaxis=axis | dict(showgrid=False, ticklabelstandoff=3), yaxis=axis, title=title, margin=dict(l=8, r=12, t=104, b=36),
+        xaxis=axis | dict(showgrid=False), yaxis=axis, title=title, margin=dict(l=8, r=12, t=104, b=36),
         legend=dict(orientation="h", x=0, xanchor="left", y=1.02, yanchor="bottom", font=dict(color=faint)),
         hoverlabel=dict(font=dict(family=FONT, size=12), namelength=-1),
         annotationdefaults=dict(font=dict(color=ink), bgcolor=paper, showarrow=False))
