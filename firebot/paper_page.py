@@ -156,7 +156,7 @@ def positions_table(w: Watch) -> Block:
 
 def orders_table(w: Watch) -> Block:
     "What is still wanted."
-    rows = [[i, o["symbol"], o["strategy_id"], o.get("side", ""), o.get("type", ""), o.get("left") or o.get("quantity") or "",
+    rows = [[i, o["symbol"], o["strategy_id"], o.get("side", ""), o.get("type", "").replace("_", " "), o.get("left") or o.get("quantity") or "",
             o.get("notional") or "", clock(o["at"]), o["state"]]
             for i, o in reversed(w.orders.items())]
     heads: list[Column | str] = ["Order", "Symbol", "Strategy", "Side", "Type", Column("Quantity", num=True),

@@ -447,5 +447,6 @@ def bare(
 ) -> dict[str, Any]:
     "A spec without title and template, for a page that has its own."
     layout = {k: v for k, v in spec["layout"].items() if k not in ("title", "template")}
-    top = 28 if (layout.get("meta") or {}).get("still") else 44
-    return spec | {"layout": layout | {"margin": {"t": top, "b": 8}}}
+    own = layout.get("margin") or {} # what a chart needs beyond the usual is kept
+    top = (28 if (layout.get("meta") or {}).get("still") else 44) + max(0, own.get("t", 0) - theme()["layout"]["margin"]["t"])
+    return spec | {"layout": layout | {"margin": own | {"t": top, "b": max(8, own.get("b", 0))}}}

@@ -341,7 +341,7 @@ def waiting_lines(
     import plotly.graph_objects as go
 
     from firebot.models import COLUMNS, Bars
-    from firebot.plots import BLUE, PURPLE, VERMILION, wall_clock
+    from firebot.plots import BLUE, VERMILION, wall_clock
     lines = dict[str, list[tuple[np.ndarray, np.ndarray]]]()
     for w in found:
         row, end = (int(i) for i in np.clip(np.searchsorted(bars.timestamp, [w.start, w.end], side="right") - 1, 0, len(bars) - 1))
@@ -351,10 +351,11 @@ def waiting_lines(
             level = trailed(w, cut, factor[row])
             at, level = np.append(np.maximum(cut.timestamp, w.start), w.end), np.append(level, level[-1])
         lines.setdefault(w.kind, []).append((np.append(at, w.end), np.append(level, np.nan))) # a gap follows
-    colours = {"Stop": VERMILION, "Trailing stop": PURPLE, "Target": BLUE}
+    looks = {"Stop": (VERMILION, "solid"), "Trailing stop": (VERMILION, "dot"), "Target": (BLUE, "solid")}
     return [go.Scatter(x=wall_clock(np.concatenate([a for a, _ in lines[k]]), dates=dates), y=np.concatenate([b for _, b in lines[k]]).round(4),
-                       name=k, mode="lines", line=dict(color=colour, width=1.6, shape="hv"), hovertemplate=f"{k} %{{y:,.2f}}<extra></extra>")
-            for k, colour in colours.items() if k in lines]
+                       name=k, mode="lines", line=dict(color=colour, dash=dash, width=1.6, shape="hv"),
+                       hovertemplate=f"{k} %{{y:,.2f}}<extra></extra>")
+            for k, (colour, dash) in looks.items() if k in lines]
 
 # %% ../nbs/82_run_page.ipynb #prices
 LINES = 600 # Stops and targets in one picture: of more than that nothing could be told apart

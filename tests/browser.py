@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def served(words: list[str], port: int, cwd: Path, log: Path) -> Iterator[str]: 
                 time.sleep(0.1)
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            if process.poll() is None: os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
 
 
@@ -76,16 +77,83 @@ def empty_page(folder: Path, log: Path, warm: bool = False) -> Any: # A context:
     return served(words, port, folder, log)
 
 
-def first_token(page: Any, address: str, path: str) -> None:
-    "Log in once, so that what is timed is opening a page."
-    page.goto(f"{address}{path}?token={TOKEN}")
+class Visitor:
+    "Somebody who is logged in, and what they are sent."
+    def __init__(self, browser: Any, address: str) -> None:
+        self.address, self.bytes = address, 0
+        self.context = browser.new_context(viewport={"width": 1280, "height": 900})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("websocket", lambda ws: ws.on("framereceived", self._count))
+        self.page.goto(f"{address}/?token={TOKEN}")
+
+    def _count(self, payload: str | bytes) -> None: self.bytes += len(payload)
+
+    def opens(self, path: str, *signs: str) -> list[float]: # Seconds until each of `signs`
+        "Open a page, and leave it again."
+        self.bytes, begin, seconds = 0, time.perf_counter(), []
+        self.page.goto(f"{self.address}/voila/render/{path}", wait_until="commit")
+        for sign in signs:
+            self.page.wait_for_function(sign, timeout=PATIENCE)
+            seconds.append(time.perf_counter() - begin)
+        return seconds
+
+    def asks(self, script: str) -> float: # Seconds
+        "Do something with a control, until the answer is drawn."
+        return float(self.page.evaluate(ASKED, script)) / 1e3
 
 
-def opened(page: Any, url: str, sign: str, then: str | None = None) -> tuple[float, float]: # Seconds until `sign`, and until `then`
-    "How long a page takes to show something."
-    begin = time.perf_counter()
-    page.goto(url, wait_until="commit")
-    page.wait_for_function(sign, timeout=PATIENCE)
-    seen = time.perf_counter() - begin
-    if then: page.wait_for_function(then, timeout=PATIENCE)
-    return seen, time.perf_counter() - begin
+# What an empty page of Voilà's shows at last.
+EMPTY = "() => [...document.querySelectorAll('.jp-OutputArea-output')].some(e => e.offsetParent && e.textContent.trim() === '1')"
+# The time from a control's change until the answer is drawn, in the browser's own milliseconds.
+ASKED = """script => new Promise(resolve => {
+  const root = document.querySelector('.fb'), before = +root.dataset.answered, begin = performance.now();
+  new Function(script)();
+  const drawn = () => [...document.querySelectorAll('.fb-plot')].every(p => p.querySelector('.main-svg'));
+  const look = () => +root.dataset.answered > before && !root.hasAttribute('aria-busy') && drawn() ?
+    resolve(performance.now() - begin) : requestAnimationFrame(look);
+  requestAnimationFrame(look); })"""
+
+
+@contextmanager
+def visitors(*addresses: str) -> Iterator[list[Visitor]]:
+    "One browser, and somebody at each address."
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as p:
+        found = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield [Visitor(found, a) for a in addresses]
+        found.close()
+
+
+def _openings(workspace: Path, pages: Mapping[str, str], warm: float) -> tuple[dict[str, list[float]], dict[str, int], list[float]]:
+    with ExitStack() as stack:
+        address = stack.enter_context(dashboards(workspace, workspace/"opened.log", warm > 0))
+        plain = stack.enter_context(empty_page(workspace/"empty", workspace/"empty.log"))
+        reader, other = stack.enter_context(visitors(address, plain))
+        time.sleep(warm)
+        seconds, sizes, empty = dict[str, list[float]](), dict[str, int](), list[float]()
+        for i, (name, path) in enumerate(pages.items()):
+            if i % 3 == 0: empty += other.opens("empty.ipynb", EMPTY)
+            seconds[name], sizes[name] = reader.opens(path, SEEN, SETTLED), reader.bytes
+            if warm: time.sleep(5) # a reader looks, and the next kernel takes its place
+    return seconds, sizes, empty
+
+
+def _askings(workspace: Path, asks: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+    with dashboards(workspace, workspace/"asked.log") as address, visitors(address) as (reader,):
+        took = {}
+        for name, (path, script) in asks.items():
+            reader.opens(path, SETTLED)
+            took[name] = reader.asks(script)
+    return took
+
+
+# Playwright's blocking calls refuse to run beside an event loop, which a notebook has: they get a thread of their own.
+def openings(workspace: Path, pages: Mapping[str, str], warm: float = 0) -> tuple[dict[str, list[float]], dict[str, int], list[float]]:
+    "Seconds until each page is seen and whole, bytes sent to it, and seconds of an empty page, several times in between."
+    with ThreadPoolExecutor(1) as aside: return aside.submit(_openings, workspace, pages, warm).result()
+
+
+def askings(workspace: Path, asks: Mapping[str, tuple[str, str]]) -> dict[str, float]: # Name -> seconds
+    "How long the answers to controls take: name -> page, and what to do there."
+    with ThreadPoolExecutor(1) as aside: return aside.submit(_askings, workspace, asks).result()

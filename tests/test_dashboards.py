@@ -355,7 +355,7 @@ def test_run_with_a_stop_that_follows(visit, workspace):
     line = v.traces("candles-ibm").index("Trailing stop")
     ways, way = [], []
     for y in v.drawn("candles-ibm", line):
-        if y is None: ways, way = [*ways, way], []
+        if y is None or y != y: ways, way = [*ways, way], []
         else: way.append(y)
     orders = [o for o in rows(run/"orders.csv") if o["symbol"] == "IBM" and o["type"] == "trailing_stop"]
     assert len(ways) == len(orders) and all(w == sorted(w) for w in ways) # it never goes back
@@ -469,6 +469,23 @@ def test_paper(visit, workspace):
     finally:
         live.kill()
         live.wait(30)
+
+
+def test_a_kernel_that_waited_shows_nothing_stale(browser, workspace, tmp_path):
+    log = workspace/"server-warm.log"
+    with dashboards(workspace, log, warm=True) as address:
+        time.sleep(10) # its rehearsal saw the workspace as it was
+        name = runs(workspace)[0].name
+        shutil.copytree(workspace/"reports"/name, workspace/"reports/new")
+        try:
+            v = Visit(browser, address, "home", tmp_path)
+            assert "new" in v.column("runs", 2)
+            v.page.goto(f"{address}/voila/render/run.ipynb?run=new")
+            v.settle()
+            assert v.text("h1") == ["new"] and v.cards("cards")
+            v.close()
+        finally: shutil.rmtree(workspace/"reports/new")
+    assert TOKEN not in log.read_text().partition("stop them")[2]
 
 
 # ---------------------------------------------------------------- the doors

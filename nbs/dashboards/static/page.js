@@ -279,7 +279,7 @@ class Page {
     if (phone) { spec.data.forEach(t => merge(t, slim.data || {})); merge(layout, slim.layout || {}); }
     // Without a legend there is nothing above the picture.
     const named = spec.data.filter(t => t.name && t.showlegend !== false && !["heatmap", "candlestick", "parcoords"].includes(t.type)).length;
-    if (named < 2 && layout.showlegend !== true && layout.margin && !(layout.meta || {}).still && !layout.xaxis2) {
+    if (named < 2 && layout.showlegend !== true && layout.margin && !spec.data.some(t => t.type === "parcoords") && !(layout.meta || {}).still && !layout.xaxis2) {
       layout.height = (layout.height || 400) - Math.max(0, layout.margin.t - 16);
       layout.margin.t = Math.min(layout.margin.t, 16);
     }
