@@ -534,7 +534,7 @@ def _feature_subject(name: str, f: Feature, panel: Panel, symbols: int) -> Subje
 
 def _strategy_subject(strategy: Strategy, panel: Panel) -> Subject:
     told = [str(v) for v in strategy.config.values()]
-    own, kinds = strategy.pipeline, {f.spec.name for f in strategy.pipeline.features}
+    own, kinds = strategy.pipeline, {"calendar" if f.calendar else f.spec.name for f in strategy.pipeline.features}
     def lived(p: Panel) -> np.ndarray:
         runner = StreamRunner(fresh(strategy), len(p.symbols))
         return np.array([runner.update(row.panel) for row in replay(p)])
@@ -542,7 +542,7 @@ def _strategy_subject(strategy: Strategy, panel: Panel) -> Subject:
     needed = max(own.warmup_in(panel.resolution, i.exchange) for i in panel.instruments) + strategy.window - 1
     return Subject(strategy.strategy_id, "strategy", lived if strategy.hears_fills else lambda p: batch_signals(strategy, p), lived,
                    warmup=None if remembers else needed, first=0 if own.resolutions else own.warmup, # a symbol's first opinion
-                   named=bool(strategy.together) or bool({*told} & {*panel.symbols}), dated=bool(own.resolutions),
+                   named=bool(strategy.together) or bool({*told} & {*panel.symbols}), dated=bool(own.resolutions) or "calendar" in kinds,
                    rows=2 * needed + 64 if any(k.startswith("ta.") for k in kinds) else asked_rows(panel, needed),
                    files=tuple(v for v in told if len(v) > 2), ready=lambda: warm_up(strategy, panel))
 

@@ -383,8 +383,8 @@ class ExecutionConfig(Block):
 # %% ../nbs/01_config.ipynb #sizing
 class SizingConfig(Block):
     "How much a signal buys"
-    rule: Annotated[str, _one_of("percent_of_equity", "all_cash", "fixed_units")] = "percent_of_equity"
-    value: Positive | None = None # Percent (left out: an equal part for each strategy and symbol), or units
+    rule: Annotated[str, _one_of("percent_of_equity", "confidence", "all_cash", "fixed_units")] = "percent_of_equity"
+    value: Positive | None = None # Percent (left out: an equal part for each strategy and symbol), or units; confidence: percent where it is 1
     fractional: bool = False # Whole units only
 
 class StrategyRiskConfig(Block):
@@ -694,7 +694,7 @@ def _check_sizing(c: Config) -> Iterator[Problem]:
         yield Problem(path, "is missing", "fixed_units needs it; add the units, such as value: 100.")
     if value is None: return
     if rule == "all_cash": yield Problem(path, f"is {value}", "the rule all_cash takes no value; remove it.")
-    if rule == "percent_of_equity" and value > 100:
+    if rule in ("percent_of_equity", "confidence") and value > 100:
         yield Problem(path, f"is {value}", "there is no leverage; use 100 or less.")
     if rule == "fixed_units" and value % 1 and not c.sizing.fractional:
         yield Problem(path, f"is {value}", "units are whole; round it, or set sizing.fractional: true.")

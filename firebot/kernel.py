@@ -33,6 +33,7 @@ from firebot.orders import (
     CASH,
     CLOSED,
     CLOSING,
+    CONFIDENCE,
     CROSSES,
     DATE_OVER,
     DAY,
@@ -168,6 +169,7 @@ from firebot.orders import (
     SIZE_VALUE,
     STOP,
     STOP_LIMIT,
+    SURE,
     TAKE_PROFIT,
     TAKEN,
     TAKEN_ROW,
@@ -465,15 +467,16 @@ def _submit(state: State, spec: Spec, rules: Rules, o: np.ndarray, by_money: boo
 
 # %% ../nbs/33_kernel.ipynb #size
 @inner
-def _open(state: State, spec: Spec, rules: Rules, k: int, s: int, side: int, parent: int, events: np.ndarray, n: int) -> int:
-    "Submit the order by which strategy `k` opens a position in `s`, sized by its rule, with the bracket of the configuration."
-    a, o = spec.seat[k, ACCOUNT], _blank(state, k, s, side)
+def _open(state: State, spec: Spec, rules: Rules, k: int, s: int, want: int, parent: int, events: np.ndarray, n: int) -> int:
+    "Submit the order by which `k` opens a position in `s`, sized by its rule, with the configured bracket; `want` is side times confidence."
+    a, o = spec.seat[k, ACCOUNT], _blank(state, k, s, 1 if want > 0 else -1)
     units = spec.seat[k, SIZE_RULE] == UNITS
     if units: o[O_QUANTITY] = muldiv_floor(spec.seat[k, SIZE_VALUE], spec.thing[s, UNIT], ONE) // spec.thing[s, LOT] * spec.thing[s, LOT]
     else:
         base = _available(state, a) if spec.seat[k, SIZE_RULE] == ALL_CASH else state.money[a, EQUITY]
         o[O_NOTIONAL] = muldiv(max(base, 0), spec.seat[k, SIZE_VALUE], ONE)
     if o[O_NOTIONAL] == OVERFLOW or o[O_QUANTITY] < 0: return -1
+    if spec.seat[k, SIZE_RULE] == CONFIDENCE: o[O_NOTIONAL] = muldiv(o[O_NOTIONAL], abs(want), SURE)
     if rules.bracket[0] or rules.bracket[1] or rules.bracket[2]: o[O_BRACKET] = BY_RATE
     o[O_PARENT] = parent
     return _submit(state, spec, rules, o, not units, events, n)
@@ -800,7 +803,7 @@ def _signal(state: State, spec: Spec, rules: Rules, k: int, s: int, direction: i
     "Accept a signal; the number of event rows, -1 on overflow."
     c, held, closing = state.counters, state.place[k, s, HELD], state.place[k, s, CLOSING]
     buying, shorting = state.place[k, s, BUYING], state.place[k, s, SHORTING]
-    want = direction if direction > 0 or rules.allow_short else 0
+    want, sure = direction if direction > 0 or rules.allow_short else 0, max(confidence, 1)
     here = 1 if held > 0 else -1 if held < 0 else 0
     outcome, opens, closes, withdraw = ALREADY, 0, 0, 0
     if state.market[s, LAST] == MISSING: outcome = NO_PRICE
@@ -810,14 +813,14 @@ def _signal(state: State, spec: Spec, rules: Rules, k: int, s: int, direction: i
         if (buying if want > 0 else shorting) == 0: outcome, opens, withdraw = ORDERED, want, int(buying + shorting > 0)
     elif buying or shorting: outcome, withdraw = WITHDRAWN, 1
     elif abs(held) > closing: outcome, closes = ORDERED, -here
-    elif closing and rules.allow_short: outcome = _turn(state, k, s, want)
+    elif closing and rules.allow_short: outcome = _turn(state, k, s, want * sure)
     if direction < 0 and rules.allow_short == 0 and outcome == ALREADY: outcome = SHORTS_OFF
     n = emit(events, n, E_SIGNAL, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, s, 0, 0, direction, 0, 0, 0, 0, outcome, confidence)
     if withdraw: n = _withdraw(state, spec, k, s, withdraw == 2, events, n)
-    if opens: return _open(state, spec, rules, k, s, opens, 0, events, n)
+    if opens: return _open(state, spec, rules, k, s, opens * sure, 0, events, n)
     if closes:
         o = _blank(state, k, s, closes)
-        o[O_QUANTITY], o[O_CLOSES], o[O_THEN] = abs(held) - closing, 1, want
+        o[O_QUANTITY], o[O_CLOSES], o[O_THEN] = abs(held) - closing, 1, want * sure
         return _submit(state, spec, rules, o, False, events, n)
     return n
 

@@ -13,21 +13,21 @@ __all__ = ['CASH', 'RESERVED', 'PLEDGED', 'EQUITY', 'TRADED', 'MONEY_COLUMNS', '
            'O_DONE_AMOUNT', 'O_DONE_FEE', 'O_BORN', 'O_VIEW', 'O_BELOW', 'O_ABOVE', 'ORDER_COLUMNS', 'MARKET',
            'LIMIT_ORDER', 'STOP', 'STOP_LIMIT', 'TAKE_PROFIT', 'TRAILING', 'TYPES', 'GTC', 'DAY', 'IOC', 'FOK', 'GTD',
            'TIFS', 'NO_BRACKET', 'BY_PRICE', 'BY_RATE', 'ALWAYS', 'ACCOUNT', 'SIZE_RULE', 'SIZE_VALUE', 'SEAT_COLUMNS',
-           'DIVISOR', 'UNIT', 'LOT', 'TICK', 'THING_COLUMNS', 'ALL_CASH', 'PERCENT', 'UNITS', 'SIZE_RULES', 'SIGNAL',
-           'ORDER', 'CANCEL', 'FINALIZE', 'MODIFY', 'ARM', 'I_ROW', 'I_STRATEGY', 'I_SYMBOL', 'I_KIND', 'I_SIDE',
-           'I_CONFIDENCE', 'I_QUANTITY', 'I_NOTIONAL', 'I_ORDER', 'I_TYPE', 'I_TIF', 'I_LIMIT', 'I_STOP', 'I_TRAIL',
-           'I_RATE', 'I_UNTIL', 'I_GROUP', 'I_CLOSES', 'I_B_STOP', 'I_B_TARGET', 'I_B_TRAIL', 'I_PARENT',
-           'INTENT_COLUMNS', 'E_SIGNAL', 'E_ORDER', 'E_REJECT', 'E_CANCEL', 'E_FILL', 'E_SPLIT', 'E_DIVIDEND',
-           'E_BORROW', 'E_EXPIRE', 'E_TRIGGER', 'E_MODIFY', 'E_RISK', 'KINDS', 'V_KIND', 'V_TIME', 'V_ROW', 'V_ACCOUNT',
-           'V_STRATEGY', 'V_SYMBOL', 'V_ORDER', 'V_FILL', 'V_SIDE', 'V_QUANTITY', 'V_PRICE', 'V_AMOUNT', 'V_FEE',
-           'V_REASON', 'V_OTHER', 'V_TYPE', 'V_TIF', 'V_LIMIT', 'V_STOP', 'V_TRAIL', 'V_RATE', 'V_UNTIL', 'V_GROUP',
-           'V_PARENT', 'V_LATENCY', 'V_CLOSES', 'V_B_STOP', 'V_B_TARGET', 'V_B_TRAIL', 'EVENT_COLUMNS', 'REASONS',
-           'NONE', 'ORDERED', 'ALREADY', 'NO_PRICE', 'SHORTS_OFF', 'WITHDRAWN', 'NO_CASH', 'TRIMMED', 'NO_LOT',
-           'NOTHING', 'BAD_QUANTITY', 'REQUESTED', 'UNKNOWN', 'CLOSED', 'OFF_TICK', 'WRONG_SIDE', 'BAD_BRACKET',
-           'BAD_TIF', 'PAST', 'NO_SYMBOL', 'NOT_YOURS', 'NOT_AT_ONCE', 'NOT_WHOLE', 'DAY_OVER', 'DATE_OVER',
-           'OTHER_FILLED', 'POSITION_GONE', 'BY_SPLIT', 'NO_SHORT', 'TURNING', 'NO_TURN', 'CROSSES', 'REACHED',
-           'NO_CHANGE', 'RISK', 'DONE', 'GROW', 'TOO_LARGE', 'State', 'Spec', 'Window', 'Actions', 'emit', 'emit_terms',
-           'limit_price', 'stop_price', 'after_stop', 'on_tick', 'trail_level', 'drawn']
+           'DIVISOR', 'UNIT', 'LOT', 'TICK', 'THING_COLUMNS', 'ALL_CASH', 'PERCENT', 'UNITS', 'CONFIDENCE',
+           'SIZE_RULES', 'SURE', 'SIGNAL', 'ORDER', 'CANCEL', 'FINALIZE', 'MODIFY', 'ARM', 'I_ROW', 'I_STRATEGY',
+           'I_SYMBOL', 'I_KIND', 'I_SIDE', 'I_CONFIDENCE', 'I_QUANTITY', 'I_NOTIONAL', 'I_ORDER', 'I_TYPE', 'I_TIF',
+           'I_LIMIT', 'I_STOP', 'I_TRAIL', 'I_RATE', 'I_UNTIL', 'I_GROUP', 'I_CLOSES', 'I_B_STOP', 'I_B_TARGET',
+           'I_B_TRAIL', 'I_PARENT', 'INTENT_COLUMNS', 'E_SIGNAL', 'E_ORDER', 'E_REJECT', 'E_CANCEL', 'E_FILL',
+           'E_SPLIT', 'E_DIVIDEND', 'E_BORROW', 'E_EXPIRE', 'E_TRIGGER', 'E_MODIFY', 'E_RISK', 'KINDS', 'V_KIND',
+           'V_TIME', 'V_ROW', 'V_ACCOUNT', 'V_STRATEGY', 'V_SYMBOL', 'V_ORDER', 'V_FILL', 'V_SIDE', 'V_QUANTITY',
+           'V_PRICE', 'V_AMOUNT', 'V_FEE', 'V_REASON', 'V_OTHER', 'V_TYPE', 'V_TIF', 'V_LIMIT', 'V_STOP', 'V_TRAIL',
+           'V_RATE', 'V_UNTIL', 'V_GROUP', 'V_PARENT', 'V_LATENCY', 'V_CLOSES', 'V_B_STOP', 'V_B_TARGET', 'V_B_TRAIL',
+           'EVENT_COLUMNS', 'REASONS', 'NONE', 'ORDERED', 'ALREADY', 'NO_PRICE', 'SHORTS_OFF', 'WITHDRAWN', 'NO_CASH',
+           'TRIMMED', 'NO_LOT', 'NOTHING', 'BAD_QUANTITY', 'REQUESTED', 'UNKNOWN', 'CLOSED', 'OFF_TICK', 'WRONG_SIDE',
+           'BAD_BRACKET', 'BAD_TIF', 'PAST', 'NO_SYMBOL', 'NOT_YOURS', 'NOT_AT_ONCE', 'NOT_WHOLE', 'DAY_OVER',
+           'DATE_OVER', 'OTHER_FILLED', 'POSITION_GONE', 'BY_SPLIT', 'NO_SHORT', 'TURNING', 'NO_TURN', 'CROSSES',
+           'REACHED', 'NO_CHANGE', 'RISK', 'DONE', 'GROW', 'TOO_LARGE', 'State', 'Spec', 'Window', 'Actions', 'emit',
+           'emit_terms', 'limit_price', 'stop_price', 'after_stop', 'on_tick', 'trail_level', 'drawn']
 
 # %% ../nbs/29_orders.ipynb #imports
 from typing import NamedTuple
@@ -70,7 +70,7 @@ class State(NamedTuple):
 # %% ../nbs/29_orders.ipynb #order-columns
 (O_ID, O_STRATEGY, O_SYMBOL, O_SIDE, O_TYPE, O_TIF, O_QUANTITY, O_NOTIONAL, O_RESERVED, O_CLOSING, O_ACCEPTED, O_LATENCY, # who and what
  O_LIMIT, O_STOP, O_TRAIL, O_RATE, O_BEST, O_UNTIL, O_DAY, O_GROUP, O_PARENT, O_CLOSES, # terms: prices, trail, end, group, parent, reduce only
- O_THEN, O_BRACKET, O_B_STOP, O_B_TARGET, O_B_TRAIL, # afterwards: a reversal, the children of a bracket
+ O_THEN, O_BRACKET, O_B_STOP, O_B_TARGET, O_B_TRAIL, # afterwards: a reversal (side times confidence), the children of a bracket
  O_TRIGGERED, O_DONE, O_DONE_AMOUNT, O_DONE_FEE, O_BORN, O_VIEW, O_BELOW, O_ABOVE, ORDER_COLUMNS) = range(36)
 
 MARKET, LIMIT_ORDER, STOP, STOP_LIMIT, TAKE_PROFIT, TRAILING = range(6)
@@ -83,7 +83,7 @@ ALWAYS = 2**62 # A threshold that every price meets
 # %% ../nbs/29_orders.ipynb #spec
 class Spec(NamedTuple):
     "The fixed facts of a run"
-    seat: np.ndarray # [K, SEAT_COLUMNS] account, one of ALL_CASH, PERCENT, UNITS; share of cash or equity, or units (steps of 1e-8)
+    seat: np.ndarray # [K, SEAT_COLUMNS] account, one of `SIZE_RULES`; share of cash or equity, or units (steps of 1e-8)
     thing: np.ndarray # [S, THING_COLUMNS] price * quantity / divisor = cash; one whole share; quantity step; price step for fills, 0: none
     limits: Limits # On risk
 
@@ -117,8 +117,9 @@ class Actions(NamedTuple):
     amount: np.ndarray # [N] cash per share, steps of 1e-8
 
 # %% ../nbs/29_orders.ipynb #intent-columns
-ALL_CASH, PERCENT, UNITS = range(3)
-SIZE_RULES = {"all_cash": ALL_CASH, "percent_of_equity": PERCENT, "fixed_units": UNITS}
+ALL_CASH, PERCENT, UNITS, CONFIDENCE = range(4) # CONFIDENCE: percent of equity, times the signal's confidence
+SIZE_RULES = {"all_cash": ALL_CASH, "percent_of_equity": PERCENT, "fixed_units": UNITS, "confidence": CONFIDENCE}
+SURE = 10**9 # A confidence of 1
 
 SIGNAL, ORDER, CANCEL, FINALIZE, MODIFY, ARM = range(6) # ARM: a stopped strategy may go on
 (I_ROW, I_STRATEGY, I_SYMBOL, I_KIND, I_SIDE, I_CONFIDENCE, I_QUANTITY, I_NOTIONAL, I_ORDER, I_TYPE, I_TIF, I_LIMIT, I_STOP, I_TRAIL, I_RATE,

@@ -6,8 +6,8 @@
 __all__ = ['log', 'MILLIONTH', 'PACKAGES', 'Spoken', 'TRADE_COLUMNS', 'Job', 'equal_part', 'make_job', 'Outcome',
            'benchmark_signals', 'held', 'inputs', 'execute', 'tax_history', 'Taxes', 'run_taxes', 'tax_texts',
            'after_tax_csv', 'fill_band', 'band_table', 'band_csv', 'equity_csv', 'daily_pnl_csv', 'positions_csv',
-           'trades_csv', 'result_files', 'attribution_csv', 'trades_by', 'falls', 'costs_told', 'facts',
-           'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish', 'read_parameters']
+           'trades_csv', 'result_files', 'attribution_csv', 'trades_by', 'falls', 'sectors_table', 'costs_told',
+           'facts', 'strategies_table', 'chart_bars', 'watch', 'recorded', 'manifest', 'publish', 'read_parameters']
 
 # %% ../nbs/63_runs.ipynb #imports
 import inspect
@@ -32,7 +32,7 @@ import pyarrow as pa
 
 import firebot.deep  # noqa: F401 (registers its strategies)
 from .after_tax import AfterTax, after_tax
-from .attribution import position_values, split_trades, strategy_performance
+from .attribution import CASH, brinson, position_values, sector_weights, split_trades, strategy_performance, symbol_pnl
 from .books import Published, book, canonical, file_digest, home, project_file, refuse_unsupported, run_id, settle, sha, simple, stage
 from .catalog import SOURCES, make_source
 from .cells import session_days, to_arrow
@@ -379,10 +379,13 @@ class Outcome:
         window, _ = make_window(self.job.panel, self.job.setup)
         return window.close, [self.job.setup.price_scale(i) for i in self.job.setup.instruments]
     @cached_property
-    def position_values(self) -> np.ndarray: # [T, S]
+    def marks(self) -> np.ndarray: # [T, S]
+        "Closes on the tick; nan where there is no bar."
         close, scales = self._closes
-        prices = np.where(close == MISSING, np.nan, close / 10.0 ** np.array(scales))
-        return position_values(self.events, self.job.panel.symbols, prices)
+        return np.where(close == MISSING, np.nan, close / 10.0 ** np.array(scales))
+    @cached_property
+    def position_values(self) -> np.ndarray: # [T, S]
+        return position_values(self.events, self.job.panel.symbols, self.marks)
     @cached_property
     def taxes(self) -> "Taxes | None": return run_taxes(self)
     @cached_property
@@ -672,6 +675,20 @@ def falls(o: Outcome) -> Table:
                         f"{r['falling']:,}", f"{r['bars']:,}") for r in rows),
                  frozenset((3, 4, 5)))
 
+# %% ../nbs/63_runs.ipynb #sectors
+def sectors_table(o: Outcome) -> Table:
+    "Allocation and selection by sector, after Brinson and Fachler."
+    columns, right = ("Sector", "Weight", "Benchmark", "Allocation", "Selection", "Excess return"), frozenset(range(1, 6))
+    symbols, sectors = o.job.panel.symbols, [i.sector or "Unknown" for i in o.job.setup.instruments]
+    if set(sectors) == {"Unknown"}: return Table(columns, (), right, "No sector is known; instruments: {IBM: {sector: Information Technology}} names one.")
+    names, theirs = sorted(set(sectors)), to_events(o.benchmark.events, o.benchmark.setup)
+    held = position_values(theirs, symbols, o.marks)
+    parts = [sector_weights(values, symbol_pnl(events, symbols, values), equity, sectors, names)
+             for values, events, equity in ((o.position_values, o.events, o.equity), (held, theirs, o.benchmark_equity))]
+    told = brinson(*parts[0], *parts[1], [*names, CASH])
+    rows = [("All" if name == ACCOUNT else str(name), *(f"{x:.2%}" for x in row)) for name, row in zip(told.index, told.to_numpy())]
+    return Table(columns, tuple(rows), right)
+
 # %% ../nbs/63_runs.ipynb #facts
 def costs_told(s: Setup) -> str:
     "What trading costs, in words."
@@ -685,7 +702,8 @@ def facts(job: Job) -> Table:
     "What was run, under which rules."
     p, s, c = job.panel, job.setup, job.config
     part = plain(s.seats[0].size_value)
-    size = {"all_cash": "all free cash", "fixed_units": f"{part} units", "percent_of_equity": f"{part} % of equity"}
+    size = {"all_cash": "all free cash", "fixed_units": f"{part} units", "percent_of_equity": f"{part} % of equity",
+            "confidence": f"{part} % of equity, times the signal's confidence"}
     dates = [from_ns(int(t), job.zone).date().isoformat() for t in (p.start[0], p.start[-1])]
     rows = [("Symbols", ", ".join(p.symbols)), ("Bars", f"{len(p):,} of {c.run.resolution}, {dates[0]} to {dates[1]}"),
             *((f"Strategy {x.name}", f"{x.class_name.rsplit('.', 1)[-1]} {_words(x.params)}") for x in c.strategies if x.enabled),

@@ -28,7 +28,7 @@ class Rest:
     group: int = 0 # above 0 a person's, below the exits of that order
     parent: int = 0
     closes: bool = False
-    then: int = 0
+    then: Fraction | int = 0 # Side times confidence of the position to open afterwards
     bracket: tuple | str | None = None # (stop, target, trail) as prices, or "rates"
     number: int = 0
     reserved: Decimal = Decimal(0)
@@ -425,19 +425,20 @@ class Reference:
         self.orders.append(o)
         return o
 
-    def open(self, strategy: str, symbol: str, side: int, parent: int = 0) -> None:
-        seat, o = self.seats[strategy], Rest(strategy, symbol, side, parent=parent)
+    def open(self, strategy: str, symbol: str, want: Fraction, parent: int = 0) -> None:
+        seat, o = self.seats[strategy], Rest(strategy, symbol, 1 if want > 0 else -1, parent=parent)
         if seat.size_rule == "fixed_units": o.quantity = Fraction(seat.size_value) // self.lot(symbol) * self.lot(symbol)
         else:
             base = max(self.available if seat.size_rule == "all_cash" else self.equity, Decimal(0))
             o.money = nearest(Fraction(base) * Fraction(seat.size_value) / 100, self.cent)
+            if seat.size_rule == "confidence": o.money = nearest(Fraction(o.money) * abs(want), self.cent)
         if any(self.setup.bracket): o.bracket = "rates"
         self.submit(o)
 
     def signal(self, strategy: str, symbol: str, x: float) -> None:
         held, own = self.has(strategy, symbol), self.own(strategy, symbol)
         shorts, direction = self.setup.allow_short, (x > 0) - (x < 0)
-        want = direction if direction > 0 or shorts else 0
+        want, sure = direction if direction > 0 or shorts else 0, Fraction(max(round(abs(x) * 1e9), 1), 10**9)
         here = (held > 0) - (held < 0)
         closing = sum((o.closing for o in own), Fraction(0))
         openers = [o for o in own if not o.closes]
@@ -452,15 +453,15 @@ class Reference:
         elif abs(held) > closing: outcome, act = "ordered", "close"
         elif closing and shorts and closers:
             if want:
-                if not closers[-1].then: closers[-1].then, outcome = want, "to be turned round once closed"
+                if not closers[-1].then: closers[-1].then, outcome = want * sure, "to be turned round once closed"
             else:
                 for o in closers:
                     if o.then: o.then, outcome = 0, "the reversal is called off"
         if direction < 0 and not shorts and outcome == "already there": outcome = "short selling is off"
         self.say("signal", self.now, strategy, symbol, 0, direction=("flat", "long", "short")[direction], outcome=outcome)
         for o in gone: self.end(o, "cancel", "resting order withdrawn", self.now)
-        if act == "open": self.open(strategy, symbol, want)
-        if act == "close": self.submit(Rest(strategy, symbol, -here, abs(held) - closing, closes=True, then=want))
+        if act == "open": self.open(strategy, symbol, want * sure)
+        if act == "close": self.submit(Rest(strategy, symbol, -here, abs(held) - closing, closes=True, then=want * sure))
 
     def request(self, kind: str, strategy: str, symbol: str, number: int, terms: dict[str, Any]) -> None:
         found = [o for o in self.rests() if o.number == number and (kind == "cancel" or o.symbol == symbol)]

@@ -12,8 +12,9 @@ from firebot import attribution as A
 from firebot import metrics as M
 from firebot import rolling as R
 from firebot.config import load_config
+from firebot.models import DataError
 from firebot.portfolio import ACCOUNT, fills
-from firebot.runs import execute, make_job, strategies_table
+from firebot.runs import execute, make_job, sectors_table, strategies_table
 
 CONFIG = pathlib.Path(__file__).resolve().parent.parent / "nbs" / "runs" / "backtest.yaml"
 
@@ -91,3 +92,31 @@ def test_rolling_equals_pandas():
     np.testing.assert_allclose(R.rolling_sharpe(r, 63), s.rolling(63).mean() / s.rolling(63).std() * 252**0.5, rtol=1e-9)
     np.testing.assert_allclose(R.rolling_beta(r, b, 63), s.rolling(63).cov(m) / m.rolling(63).var(), rtol=1e-9)
     np.testing.assert_allclose(R.rolling_return(r, 63), (1 + s).rolling(63).apply(np.prod) - 1, rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 4), st.booleans())
+def test_allocation_and_selection_are_the_excess_return(seed, bars, groups, empty):
+    "Whatever the weights, also of sectors that one side does not hold, effects come to the difference of the compounded returns"
+    rng = np.random.default_rng(seed)
+    w, v = (rng.dirichlet(np.ones(groups + 1), bars)[:, 1:] * (rng.random((bars, groups)) > 0.3 * empty) for _ in range(2))
+    w, v = (np.column_stack([x, 1 - x.sum(axis=1)]) for x in (w, v))
+    r, b = rng.normal(0, 0.02, (2, bars, groups + 1))
+    table = A.brinson(w, w * r, v, v * b, [*map(str, range(groups)), "Cash"])
+    excess = np.prod(1 + (w * r).sum(axis=1)) - np.prod(1 + (v * b).sum(axis=1))
+    np.testing.assert_allclose(table.loc["*", ["excess", "allocation"]], [excess, excess - table.loc["*", "selection"]], atol=1e-12)
+    np.testing.assert_allclose(table["allocation"] + table["selection"], table["excess"], atol=1e-12)
+    same = A.brinson(v, v * b, v, v * b, [*map(str, range(groups)), "Cash"])
+    np.testing.assert_allclose(same[["allocation", "selection"]], 0, atol=1e-12)
+
+
+def test_symbols_add_up_and_sectors_tell_the_excess(outcome):
+    o = outcome
+    made = A.symbol_pnl(o.events, o.job.panel.symbols, o.position_values)
+    np.testing.assert_allclose(float(o.job.setup.cash) + made.sum(axis=1).cumsum(), o.equity, rtol=0, atol=0.05)
+    table = sectors_table(o)
+    assert table.rows[-1][0] == "All" and table.rows[-2][0] == "Cash" and table.rows[-1][-1] == f"{o.metrics['excess_return']:.2%}"
+
+
+def test_a_ruined_account_has_no_attribution():
+    with pytest.raises(DataError, match="ruined"): A.brinson(*(np.ones((1, 1)) * x for x in (1, -1.0, 1, 0.1)), ["Tech"])

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 pytest.importorskip("torch")
 import torch
 
+from firebot.audit import audit_subject, subjects_of, warm_up
 from firebot.config import load_config
 from firebot.deep import LSTMStrategy, TransformerStrategy, convert_pt, lstm, transformer
 from firebot.feed import Panel, load_panel, replay
@@ -60,6 +61,15 @@ def test_batch_and_stream_are_bit_equal(cls: Any, panel: Panel, stored: dict[Any
         assert torch.get_num_threads() == 2
     finally: torch.set_num_threads(threads)
     assert (~np.isnan(said)).sum() > 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", KINDS)
+def test_an_audit_passes_every_network_with_its_weights(cls: Any, panel: Panel, stored: dict[Any, Path]) -> None:
+    "As a strategy"
+    strategy, part = cls("x", {"model_path": str(stored[cls])}), panel[-120:]
+    warm_up(strategy, part)
+    assert audit_subject(subjects_of(strategy, part)[-1], part, cuts=3).findings == ()
 
 
 @pytest.mark.parametrize("cls", KINDS)

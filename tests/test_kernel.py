@@ -131,7 +131,7 @@ def scenarios(draw: st.DrawFn) -> tuple:
             ratio = map(int, rng.choice([1, 2, 3, 5, 7, 20, 1000], 2))
             if draw(st.booleans()): actions.append(CorporateAction(f"S{j}", day, ActionKind.SPLIT, *ratio))
             else: actions.append(CorporateAction(f"S{j}", day, ActionKind.DIVIDEND, amount=Decimal(int(rng.integers(1, 300))) / 100))
-    rule = st.sampled_from(["all_cash", "percent_of_equity", "fixed_units"])
+    rule = st.sampled_from(["all_cash", "percent_of_equity", "confidence", "fixed_units"])
     seats = tuple(Seat(f"K{k}", r := draw(rule), Decimal(draw(st.integers(1, 100 if r != "fixed_units" else 500)))) for k in range(strategies))
     own = {} if draw(st.booleans()) else dict(
         slippage_bps=Decimal(draw(st.sampled_from(["0", "5", "0.5", "120"]))), fixed=Decimal(draw(st.sampled_from(["0", "1", "4.95"]))),
@@ -153,7 +153,7 @@ def scenarios(draw: st.DrawFn) -> tuple:
                 what = rng.random()
                 level = levels[s].get(t, next(iter(levels[s].values())))
                 end = to_ns(session_open(DAYS[t])) + 23_400_000_000_000
-                if what < 0.45: intents.append((t, "signal", k, s, float(rng.choice([1.0, 0.5, 0.0, 0.0, -1.0]))))
+                if what < 0.45: intents.append((t, "signal", k, s, float(rng.choice([1.0, 0.37, 0.0, 0.0, -0.62]))))
                 elif what < 0.45 + talk: intents.append((t, "order", k, s, an_order(rng, level, things[s], end)))
                 elif what < 0.45 + 1.3 * talk: intents.append((t, "cancel", k, s, dict(number=int(rng.integers(1, 12)))))
                 elif what < 0.45 + 1.7 * talk:

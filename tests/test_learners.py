@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from firebot.audit import audit_subject, subjects_of, warm_up
 from firebot.config import load_config
 from firebot.feed import Panel, load_panel, replay
 from firebot.labels import make_labels, meta_labels
@@ -316,6 +317,29 @@ def test_a_stored_model_runs_as_any_strategy(text: str) -> None:
     events = [e for e in execute(job).events if e.kind == "signal"]
     long = [float(e.data["confidence"]) for e in events if e.data["direction"] == "long"]
     assert long and min(long) >= 0.52 and len(set(long)) > 5
+
+
+def test_the_size_follows_the_probability(text: str) -> None:
+    "With the rule `confidence` each opening order is for its percentage of equity times the confidence of its signal"
+    job = make_job(load_config(text, ["sizing={rule: confidence, value: 20}"]))
+    outcome = execute(job)
+    asked = {e.seq: e for e in outcome.events if e.kind == "signal" and e.data["outcome"] == "ordered" and e.data["direction"] == "long"}
+    opened = [(e, asked[e.data["signal"]]) for e in outcome.events if e.kind == "order" and e.data.get("signal") in asked]
+    assert len(opened) > 5 and len({s.data["confidence"] for _, s in opened}) > 5
+    for order, signal in opened:
+        equity = outcome.equity[signal.bar]
+        assert float(order.data["notional"]) == pytest.approx(0.2 * equity * float(signal.data["confidence"]), abs=0.02)
+    with pytest.raises(ConfigError, match="no leverage"): load_config(text, ["sizing={rule: confidence, value: 120}"])
+
+
+@pytest.mark.parametrize("cls", [LogisticStrategy, LightGBMStrategy, *(
+    pytest.param(c, marks=pytest.mark.slow) for c in SMALL if c not in (LogisticStrategy, LightGBMStrategy))])
+def test_an_audit_passes_every_learner_with_its_model(cls: Any, panel: Panel, stored: dict[type, Path]) -> None:
+    "On bars that it has not learned from"
+    strategy, part = cls("x", {"model_path": str(stored[cls])}), panel[500:700]
+    warm_up(strategy, part)
+    verdict = audit_subject(subjects_of(strategy, part)[-1], part, cuts=4)
+    assert verdict.kind == "strategy" and verdict.findings == ()
 
 
 def test_a_run_over_what_it_learned_from_says_so(text: str) -> None:
