@@ -2004,6 +2004,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'firebot.sessions.followed': ('sessions.html#followed', 'firebot/sessions.py'),
                                   'firebot.sessions.outcome_of': ('sessions.html#outcome_of', 'firebot/sessions.py'),
                                   'firebot.sessions.paper_outcome': ('sessions.html#paper_outcome', 'firebot/sessions.py'),
+                                  'firebot.sessions.record_of': ('sessions.html#record_of', 'firebot/sessions.py'),
+                                  'firebot.sessions.retake': ('sessions.html#retake', 'firebot/sessions.py'),
                                   'firebot.sessions.separate': ('sessions.html#separate', 'firebot/sessions.py'),
                                   'firebot.sessions.serve': ('sessions.html#serve', 'firebot/sessions.py'),
                                   'firebot.sessions.session_folder': ('sessions.html#session_folder', 'firebot/sessions.py'),

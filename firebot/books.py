@@ -171,6 +171,7 @@ def run_book(
     reports: Path | None = None, # Folder of run folders; from the settings if None
     name: str = "backtest", # Run book
     progress: bool = False, # Show a progress bar
+    more: Mapping[str, str] | None = None, # Further environment of the book
 ) -> Published:
     "Execute a run book with `config`; refuses with the book's own error."
     refuse_unsupported(config)
@@ -181,7 +182,7 @@ def run_book(
     reports = settings(root, config, reports=reports).reports
     work = stage(reports, "running")
     blocks = simple(read_yaml(dump_config(config)).tree)
-    told = {"FIREBOT_WORKSPACE": str(root), "FIREBOT_REPORTS": str(reports)}
+    told = {"FIREBOT_WORKSPACE": str(root), "FIREBOT_REPORTS": str(reports), **(more or {})}
     if level(): told |= {FILE: str(work / "log.jsonl"), "FIREBOT_LOG_LEVEL": str(level())}
     before = {k: os.environ.get(k) for k in told}
     os.environ.update(told)
@@ -301,7 +302,8 @@ def verify(
     root = Path(os.path.normpath(run / old["workspace"]))
     with tempfile.TemporaryDirectory() as away:
         if (run / "earlier.csv").is_file(): _remember(run / "earlier.csv", Path(away) / "sweeps" / "ledger.sqlite")
-        why = _again(Path(away), root, *COMMANDS[kind], str(run / "config.yaml"), "--out", away)
+        record = ["--record", str(run / "session.jsonl")] if (run / "session.jsonl").is_file() else []
+        why = _again(Path(away), root, *COMMANDS[kind], str(run / "config.yaml"), "--out", away, *record)
         made = [f.parent for f in Path(away).rglob("manifest.json")]
         if not made: raise RunError(f"{old['run_id']} could not be run again: {why}")
         new = load_manifest(made[0])

@@ -495,6 +495,8 @@ def paper(words: Words, out: Out = None, set_: Set = None,
           watchdog: Annotated[float, typer.Option("--watchdog", metavar="SECONDS", help="A second process ends a strategy that hangs in "
                                                                                          "machine code for so long; 0: none.")] = 0,
           sync: Annotated[str, typer.Option("--sync", metavar="MODE", help="normal survives the process, full power loss too.")] = "normal",
+          record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Take the session of this session.jsonl again.",
+                                                      show_default=False)] = None,
           flatten: Annotated[bool, typer.Option("--flatten", help="Stop only once nothing is held.")] = False,
           strategy: Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Which one to arm.", show_default=False)] = None) -> None:
     "Trade a configuration on paper; list, look at, stop and arm sessions."
@@ -510,7 +512,7 @@ def paper(words: Words, out: Out = None, set_: Set = None,
     if watchdog:
         told = [f"--{k}={v}" for k, v in dict(out=out, name=name, speed=speed, until=until and until.isoformat(), sync=sync).items() if v]
         _watched(Path(words[0]), out, set_, name, watchdog, [*told, *(f"--set={x}" for x in set_ or ()), *(["--live"] if live else [])])
-    _trade(Path(words[0]), out, set_, name, speed, sync, end if live else None)
+    _trade(Path(words[0]), out, set_, name, speed, sync, end if live else None, record)
 
 def _watched(path: Path, out: Path | None, set_: list[str] | None, name: str | None, patience: float, options: list[str]) -> None:
     "The same command, in a process that is watched."
@@ -535,23 +537,24 @@ def _sessions(what: str, name: str = "", *, out: Path | None, flatten: bool, str
     else: typer.echo(ask(name, "arm", out, strategy=strategy))
 
 def _trade(path: Path, out: Path | None, set_: list[str] | None, name: str | None, speed: float | None, sync: str,
-           until: int | None) -> None:
-    "Trade to the end of the bars, and close as a run; or follow the sources `until` then."
+           until: int | None, record: Path | None) -> None:
+    "Trade to the end of the bars, or follow the sources `until` then, or take a record again; and close as a run."
     import json
 
+    from firebot.books import run_book
     from firebot.config import load_config
     from firebot.runs import make_job
-    from firebot.sessions import follow, outcome_of, session_folder, session_name, shared_pulse, trade
+    from firebot.sessions import RECORD, SESSION, follow, session_folder, session_name, shared_pulse, trade
     conf = load_config(path, set_ or ())
     job = make_job(conf)
     folder = session_folder(name or session_name(conf), out)
     for w in job.warnings: typer.echo(f"warning: {w}", err=True)
     told: dict[str, Any] = dict(sync=sync, pulse=shared_pulse())
-    done = trade(job, folder, speed, **told) if until is None else follow(job, folder, until, **told)
+    done = bool(record) or (trade(job, folder, speed, **told) if until is None else follow(job, folder, until, **told))
     if not done: return typer.echo(f"{folder.name} is stopped; the same command goes on with it")
-    if name or until: return typer.echo(f"{folder.name} is done\n{headline(outcome_of(job, folder).metrics)}")
-    from firebot.books import run_book
-    made = run_book(conf, out, "paper", progress=sys.stderr.isatty())
+    more = {SESSION: folder.name, **({RECORD: str(record.absolute())} if record else {})}
+    made = run_book(conf, out, "paper", progress=sys.stderr.isatty(), more=more)
+    if name or until: typer.echo(f"{folder.name} is done")
     typer.echo(headline(json.loads((made.folder / "metrics.json").read_text()), _near(made.folder)))
 
 # %% ../nbs/90_cli.ipynb #parity

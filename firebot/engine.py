@@ -305,7 +305,8 @@ def signal_intents(
     "Every opinion as an intent."
     K, S = len(signals), np.shape(signals[0])[1]
     x = np.ravel(np.stack(signals, axis=1) if K > 1 else signals[0]) # by bar, then strategy, then symbol
-    at = np.flatnonzero(~np.isnan(x))
+    at = np.flatnonzero(x == x) # not NaN
+    if not at.size: return np.zeros((0, INTENT_COLUMNS), np.int64)
     v, (t, rest) = x[at], np.divmod(at, K * S)
     k, s = np.divmod(rest, S)
     if v.size and np.abs(v).max() > 1: raise ConfigError(f"a strategy gave the signal {v[np.abs(v).argmax()]}; signals lie between -1 and 1.")
@@ -391,6 +392,7 @@ class Account:
 
     def walk(self, window: Window, actions: Actions, intents: np.ndarray, t0: int, t1: int) -> int:
         "Advance from row `t0` to `t1`; the number of new events."
+        if t0 >= t1 and not len(intents): return 0
         before, stamps = self._n, intents[:, I_ROW]
         if len(stamps) and not (t0 - 1 <= stamps[0] and stamps[-1] <= max(t0, t1) - 1 and (np.diff(stamps) >= 0).all()):
             raise OrderError(f"intents of rows {stamps[0]} to {stamps[-1]} do not belong to a walk from row {t0} to {t1}, or are out of order.")
@@ -409,7 +411,7 @@ class Account:
 
     def _fits(self, window: Window, intents: np.ndarray, bars: bool) -> None:
         "Refuse orders that need more of the bars than the window has."
-        if not (bars and len(window.start)) or (window.high.size and window.day.size): return
+        if not bars or (window.high.size and window.day.size) or not (len(intents) or self.state.counters[FANCY]): return
         own = intents[intents[:, I_KIND] == ORDER]
         rests = (own[:, I_TYPE] != MARKET) | (own[:, I_TIF] != GTC) | (own[:, I_B_STOP:] != 0).any(axis=1)
         if rests.any() or (self.state.counters[FANCY] and not window.high.size):
@@ -587,12 +589,11 @@ def stepwise(
         said = signal_intents([opinion(s.strategy_id, t) for s in setup.seats], t)
         own = [order_intent(changed(o, strategy_id=k), setup, t) for k, x in signals.items() if isinstance(x, StreamRunner) for o in x.take_orders()]
         return np.concatenate([said, np.array(own)]) if own else said
-    def walk(bar: Window, intents: np.ndarray, t0: int, t1: int) -> None:
-        if new := account.walk(bar, actions, intents, t0, t1): _tell(account.events[-new:], setup, signals, orders)
+    def walk(intents: np.ndarray, t0: int, t1: int) -> None:
+        if new := account.walk(window, actions, intents, t0, t1): _tell(account.events[-new:], setup, signals, orders)
     nothing = np.zeros((0, INTENT_COLUMNS), np.int64)
     for t in range(len(panel)):
-        one = one_bar(window, t)
-        walk(one, nothing, t, t + 1)
-        walk(one, wishes(t), t + 1, t + 1)
-    walk(one, finalize_intents(setup, t), t + 1, t + 1)
+        walk(nothing, t, t + 1)
+        walk(wishes(t), t + 1, t + 1)
+    walk(finalize_intents(setup, t), t + 1, t + 1)
     return Result(panel, setup, account.events, account.equity, account.state)

@@ -419,6 +419,7 @@ def restore_live(
     live.orders = {order: row for order, row in state["orders"]}
     if live.votes: live.votes.restore(state["votes"])
     account.equity = np.zeros((2 * live.row + 256, account.equity.shape[1]), np.int64)
+    account.equity[live.row - 1] = account.state.money[:, EQUITY] # what happens before the next bar is put on record with it
     for name, saved in state["runners"].items():
         if "fault" in saved: live.runners[name].fault = saved["fault"]
         else: live.runners[name].restore(saved["state"])

@@ -108,6 +108,7 @@ class Job:
     ensemble: Ensemble | None = None # Makes one account of the strategies
     kind: str = "backtest" # Run book, and the beginning of the run's id
     history: Panel | None = None # Bars that models learned from, where `panel` is the later part of them
+    record: str = "" # What a paper session was given, where the configuration does not say as much
 
     @cached_property
     def zone(self) -> str: return EXCHANGES[main_exchange(self.panel)].zone
@@ -426,7 +427,8 @@ def inputs(job: Job) -> dict[str, Any]:
     read = {s.strategy_id: found for s in job.strategies if (found := s.inputs())}
     return dict(config=sha(dump_config(job.config).encode()), bars=(job.history or job.panel).digest(), code=source_digest(),
                 book=sha(book(job.kind).read_bytes()), lock=_lock_digest(), seed=job.config.run.seed, python=platform.python_version(),
-                packages={p: version(p) for p in PACKAGES}, **({"models": read} if read else {}))
+                packages={p: version(p) for p in PACKAGES}, **({"models": read} if read else {}),
+                **({"record": sha(job.record.encode())} if job.record else {}))
 
 # %% ../nbs/63_runs.ipynb #signals-apart
 def _formed_apart(job: Job, records: Mapping[str, list[Signal]]) -> dict[str, np.ndarray]:
@@ -645,7 +647,8 @@ def result_files(o: Outcome) -> dict[str, str]: # Name -> text
     return {"config.yaml": dump_config(o.job.config), "signals.csv": signals_csv(o.events, zones), "orders.csv": orders_csv(o.events, zones),
             "fills.csv": fills_csv(o.events, zones), "equity.csv": equity_csv(o), "daily_pnl.csv": daily_pnl_csv(o),
             "positions.csv": positions_csv(o), "trades.csv": trades_csv(o), "metrics.json": json.dumps(o.metrics, indent=1) + "\n",
-            **({"band.csv": band_csv(o)} if o.band else {}), **({"attribution.csv": attribution_csv(o)} if o.job.ensemble else {}), **tax_texts(o)}
+            **({"band.csv": band_csv(o)} if o.band else {}), **({"attribution.csv": attribution_csv(o)} if o.job.ensemble else {}),
+            **({"session.jsonl": o.job.record} if o.job.record else {}), **tax_texts(o)}
 
 # %% ../nbs/63_runs.ipynb #voted
 def attribution_csv(o: Outcome) -> str:

@@ -352,9 +352,13 @@ class StreamRunner:
         own, out = here[columns], np.full(len(here), np.nan)
         if self.strategy.together: own[:] = own.all()
         if not own.any(): return out
-        for name, x in self._past.items(): x[:, own] = np.concatenate([x[1:], features[name][:, columns]])[:, own]
-        past = {name: x[:, own] for name, x in self._past.items()}
-        out[columns[own]] = np.where(_ready(self.strategy, past), _opinions(self.strategy, past), np.nan)[-1]
+        every = slice(None) if own.all() else own # of the common case no copy by place
+        for name, x in self._past.items(): x[:-1, every], x[-1, every] = x[1:, every], features[name][0, columns][every]
+        past = {name: x[:, every].copy() for name, x in self._past.items()}
+        said = _opinions(self.strategy, past)[-1]
+        ready = np.logical_and.reduce([~np.isnan(x) for x in past.values()]).all(axis=0)
+        if self.strategy.together: ready[:] = ready.all()
+        out[columns[every]] = np.where(ready, said, np.nan)
         return out
 
     def state(self) -> dict[str, Any]: # Fit for JSON

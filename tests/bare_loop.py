@@ -49,16 +49,21 @@ def raptor_strategy(signals: np.ndarray) -> Any:
     return Told()
 
 
-def told_strategy(signals: np.ndarray) -> Any:
+def asked_strategy(signals: np.ndarray) -> Any:
     "A strategy of ours that is asked at each bar and reads one decision."
-    from firebot.strategies import Strategy, StreamRunner
+    from firebot.strategies import Strategy
 
     class Told(Strategy):
-        bar_by_bar = True
         row = -1
         def features(self) -> dict[str, tuple]: return {"price": ("last",)}
         def generate_signal(self, features: dict[str, float]) -> object:
             self.row += 1
             x = signals[self.row]
             return self.signal("BUY") if x == 1 else self.signal("CLOSE_LONG") if x == 0 else None
-    return StreamRunner(Told("told", {}), 1)
+    return Told("told", {})
+
+
+def told_strategy(signals: np.ndarray) -> Any:
+    "The same, fed bar by bar."
+    from firebot.strategies import StreamRunner
+    return StreamRunner(asked_strategy(signals), 1)

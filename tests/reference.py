@@ -334,7 +334,8 @@ class Reference:
             room = max(bound - now, Fraction(0))
             if name == "loss per trade":
                 away = self.distance(o, price)
-                if away: more, room = nearest(Fraction(money) * away / price, self.cent), bound * price / away // Fraction(self.cent) * Fraction(self.cent)
+                cent = Fraction(self.cent)
+                if away: more, room = nearest(Fraction(money) * away / price, self.cent), bound * price / away // cent * cent
                 elif side < 0: room = Fraction(0)
             if room < allowed: allowed, self.said = room, (f"limit on {name}", now + Fraction(more), bound)
         if self.said and c.on_limit != "trim": allowed = Fraction(0)

@@ -1,4 +1,5 @@
 "A session that follows its sources: a file that grows, bars that come late, a stop on the way, and the same end as without it."
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,13 +7,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from firebot.books import load_manifest, tampered, verify
 from firebot.cli import app
-from firebot.config import config_from_blocks
+from firebot.config import config_from_blocks, load_config
 from firebot.engine import stepwise
 from firebot.journal import digest, steps
+from firebot.live import replayed
 from firebot.models import ConfigError
+from firebot.paper import take
 from firebot.runs import Job, make_job
-from firebot.sessions import follow, outcome_of, supervised
+from firebot.sessions import begin, follow, outcome_of, supervised
 from firebot.sources import SampleSource
 from firebot.strategies import StreamRunner
 
@@ -133,3 +137,26 @@ def test_machine_code_that_hangs_is_ended_and_the_rest_goes_on(tmp_path: Path) -
     assert [s.kind for s in done].count("bar") == 60
     off = next(s for s in done if s.kind == "disable")
     assert (off.data["strategy"], off.row) == ("hangs", 18) and "its process was ended" in off.data["reason"]
+
+
+@pytest.mark.slow
+def test_a_stopped_session_closes_as_a_run_that_verifies(tmp_path: Path) -> None:
+    "Stopped flat in the middle by a command: the run folder keeps what the session was given, and a fresh process comes to the same files."
+    write(tmp_path / "IBM.csv", DAYS)
+    conf, command_line = tmp_path / "conf.yaml", CliRunner()
+    conf.write_text(f"data_sources: [{{type: csv, path: {tmp_path / 'IBM.csv'}}}]\n"
+                    "strategies: [{name: cross, class: SmaCrossStrategy, params: {fast: 5, slow: 20}}]\n")
+    paper = ["paper", str(conf), "--out", str(tmp_path / "reports"), "--name", "mine"]
+    begun = make_job(load_config(conf))
+    with begin(begun, tmp_path / "reports" / "sessions" / "mine") as session:
+        for row in replayed(begun.panel[:60]): take(session, row)
+    assert command_line.invoke(app, ["paper", "stop", "mine", "--out", str(tmp_path / "reports"), "--flatten"]).exit_code == 0
+    said = command_line.invoke(app, paper)
+    assert said.exit_code == 0 and "mine is done" in said.output, (said.output, said.exception)
+    [run] = [f.parent for f in (tmp_path / "reports").glob("*/manifest.json")]
+    kinds = [json.loads(line)["kind"] for line in (run / "session.jsonl").read_text().splitlines()]
+    assert kinds.count("stop") == 1 and kinds[-1] == "end" and 60 <= kinds.count("bar") < DAYS
+    verdict = verify(run)
+    assert verdict.reproduced and "session.jsonl" in verdict.same and "journal.sqlite" in verdict.same, str(verdict)
+    (run / "session.jsonl").write_text((run / "session.jsonl").read_text().replace('"kind": "stop"', '"kind": "note"'))
+    assert tampered(run, load_manifest(run)) == ["session.jsonl"]

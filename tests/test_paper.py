@@ -283,3 +283,12 @@ def test_commands_from_another_shell(tmp_path: Path) -> None:
     assert json.loads(says("status", "mine"))["state"] == "done"
     portfolio = fold(read(tmp_path / "sessions" / "mine" / "journal.sqlite"))
     assert all(p.quantity == 0 for p in portfolio.positions.values()) and portfolio.positions
+
+
+def test_what_is_asked_between_two_processes_can_be_repeated(tmp_path: Path) -> None:
+    "After a snapshot and before the next bar: the equity that is put on record is that of the account."
+    with PaperSession(tmp_path / "s", IDEAS, SETUP) as session:
+        for t in range(5): take(session, PANEL[t:t + 1])
+    with PaperSession(tmp_path / "s", IDEAS, SETUP) as session: session.step("stop", {"flatten": True, "id": "x"})
+    for name in ("snapshot.json", "snapshot.json.old"): (tmp_path / "s" / name).unlink(missing_ok=True)
+    with PaperSession(tmp_path / "s", IDEAS, SETUP) as session: assert session.number == 5 and session.live.flattening
