@@ -1134,6 +1134,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'firebot.lots._finer': ('lots.html#_finer', 'firebot/lots.py'),
                               'firebot.lots._full': ('lots.html#_full', 'firebot/lots.py'),
                               'firebot.lots._groups': ('lots.html#_groups', 'firebot/lots.py'),
+                              'firebot.lots._held': ('lots.html#_held', 'firebot/lots.py'),
                               'firebot.lots._mask': ('lots.html#_mask', 'firebot/lots.py'),
                               'firebot.lots._most_decimals': ('lots.html#_most_decimals', 'firebot/lots.py'),
                               'firebot.lots._one_currency': ('lots.html#_one_currency', 'firebot/lots.py'),

@@ -72,7 +72,7 @@ def _went(w: Mapping[str, Any], after: list[dict[str, Any]], held: list[dict[str
     yield f"    It went into the basis of those shares, which count as bought on {w['held_from']} (26 U.S.C. 1091(d), 1223(3))."
     for r in after:
         if r["open_date_adjusted"] == w["held_from"] and r["deferred_loss"]:
-            again = f", {_cash(r['disallowed_loss'])} of it disallowed once more" if r["disallowed_loss"] else ""
+            again = f"; of the loss of that sale {_cash(r['disallowed_loss'])} was disallowed in turn" if r["disallowed_loss"] else ""
             yield (f"    On {r['close_date']} the sale {r['sell_id']} took {_shares(r['quantity'])} of them, and {_cash(r['deferred_loss'])} "
                    f"with them{again}.")
     for r in held:

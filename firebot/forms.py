@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from .config import TaxConfig
-from .lots import KNOWN, Trades, long_term, make_legs, read_trades, settlement, text_bytes
+from .lots import KNOWN, NEEDED, Trades, long_term, make_legs, read_trades, settlement, text_bytes
 from .models import DataError
 from .money import LIMIT
 from firebot.wash_sales import (
@@ -79,9 +79,10 @@ def history_of(
     return read_trades(pa_csv.read_csv(io.BytesIO(text.encode()), convert_options=kinds), name, zone)
 
 def _wanted(names: list[str]) -> list[str]:
-    "The columns that a tax file can use; all of them if one comes twice, so that this is told."
-    known = [n for n in names if n.lower() in KNOWN]
-    return names if len({n.lower() for n in known}) < len(known) or not known else known
+    "The columns that a tax file can use; all of them if one comes twice or is missing, so that this is told."
+    known = [n.lower() for n in names if n.lower() in KNOWN]
+    whole = len(set(known)) == len(known) and all(set(known) & set(some) for some in NEEDED)
+    return [n for n in names if n.lower() in KNOWN] if whole else names
 
 def _unreadable(name: str, why: Exception, bad: list[Any]) -> str:
     if not bad: return f"{name}: cannot be read as CSV ({str(why).splitlines()[0].rstrip('.')}); save it as CSV in UTF-8."

@@ -249,6 +249,8 @@ def _columns(table: pa.Table, file: str) -> dict[str, pa.Array]:
         if key in found: raise DataError(f"{file}: column {name!r} comes twice; keep one.")
         found[key] = cells
     lost = [" or ".join(names) for names in NEEDED if not found.keys() & set(names)]
+    if len(found) == 1 and any(x in table.column_names[0] for x in ";\t"):
+        raise DataError(f"{file}: the cells are not parted by commas ({table.column_names[0][:60]!r}); save the file as CSV with commas.")
     if lost: raise DataError(f"{file}: no column {', '.join(lost)}; there are {', '.join(map(repr, table.column_names))}.")
     return {key: _trimmed(found[key].combine_chunks().cast(pa.string())) for key in KNOWN if key in found}
 
@@ -493,10 +495,11 @@ def make_legs(
     book = account * n_symbols + symbol
     words = bool(np.isin(side, (SHORT, COVER)).any())
     if words and not allow_short: raise _row(trades, int(done.at[np.isin(side, (SHORT, COVER))][0]),
-                                             "is a short sale or its cover; allow shorts to fold it")
+                                             "is a short sale or its cover; allow shorts (--allow-short) to fold it")
     leg = np.empty((2 * len(side), 5), np.int64)
     n = _walk(book, side, done.units, done.cash, len(trades.accounts) * n_symbols, allow_short and not words, leg)
-    if n < 0: raise _row(trades, int(done.at[-1 - n]), "closes more than is held" + ("" if allow_short else "; correct the file, or allow shorts"))
+    if n < 0: raise _row(trades, int(done.at[-1 - n]), f"closes more than is held ({_held(trades, done, per, book, -1 - n)})"
+                         + ("" if allow_short else "; correct the file, or allow shorts (--allow-short)"))
     deal, kind, short, units, cash = leg[:n].T
     lane = group[symbol[deal]] * 2 + short
     sort = np.argsort(lane, kind="stable")
@@ -515,6 +518,12 @@ def _one_lot(order: np.ndarray, book: np.ndarray, day: np.ndarray) -> np.ndarray
     lot = order.copy()
     if len(of): lot[of] = len(first) + np.unique(np.stack([order[of], book[of], day[of]]), axis=1, return_inverse=True)[1].reshape(-1)
     return lot
+
+def _held(trades: Trades, done: Deals, per: np.ndarray, book: np.ndarray, i: int) -> str:
+    "What there was before the deal `i` that closes too much."
+    side, adds = trades.side[done.at[:i]], (SHORT,) if trades.side[done.at[i]] == COVER else (BUY, TRANSFER)
+    way = np.where(np.isin(side, adds), 1, np.where(side == trades.side[done.at[i]], -1, 0)) * (book[:i] == book[i])
+    return f"{(done.units[:i] * way).sum() / (per[done.at[i]] * 10.0**trades.quantity_scale):.12g}"
 
 def _row(trades: Trades, i: int, reason: str) -> DataError:
     what = f"{SIDES[trades.side[i]]} of {trades.symbols[trades.symbol[i]]}"

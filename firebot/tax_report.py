@@ -84,7 +84,7 @@ def timeline_chart(
                     layer="below",
                     line_width=0, fillcolor=ORANGE, opacity=0.10) for d in sorted({w["sold"] for w in links})]
     gone, n = sum((w["disallowed_loss"] for w in washed), Decimal(0)), len({(w["sell_id"], w["replacement_id"]) for w in washed})
-    answer = f"{amount(gone)} disallowed in {n:,} wash{'es' * (n != 1)}" if n else "No loss was disallowed"
+    answer = f"{amount(gone)} disallowed in {n:,} wash{'es' * (n != 1)}; shaded: {WINDOW} days before and after" if n else "No loss was disallowed"
     if len(lanes) < len({r["lot_id"] for r in (*sold, *held)}): answer += f"; the latest {len(lanes)} purchases"
     y = dict(tickvals=list(at.values()), ticktext=[escape(x[:14], quote=False) for x in at], autorange="reversed", showgrid=False, zeroline=False)
     return chart(name, f"What replaced what in {symbol}?", answer, traces, height=230 + 22 * len(lanes), showlegend=True, shapes=windows, yaxis=y,

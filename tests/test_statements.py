@@ -207,7 +207,8 @@ Tax Year,2025
 "1a","1b","1c","1d","1e","1f","1g","2","","3","4","5","6","7","8","9","10","11","12","13","14","15","16"
 "Description of property (Example 100 sh. XYZ Co.)","Date acquired","Date sold or disposed","Proceeds","Cost or other basis",\
 "Accrued market discount","Wash sale loss disallowed","Short-Term gain loss Long-term gain or loss Ordinary","Form 8949 Code",\
-"Check if proceeds from collectibles QOF","Federal income tax withheld","Check if noncovered security","Reported to IRS: Gross proceeds Net proceeds",\
+"Check if proceeds from collectibles QOF","Federal income tax withheld","Check if noncovered security",\
+"Reported to IRS: Gross proceeds Net proceeds",\
 "Check if loss is not allowed based on amount in 1d","Profit or (loss) realized in 2025 on closed contracts",\
 "Unrealized profit or (loss) on open contracts-12/31/2024","Unrealized profit or (loss) on open contracts-12/31/2025",\
 "Aggregate profit or (loss) on contracts","Check if basis reported to IRS","Bartering","State name","State identification no","State Tax Withheld",

@@ -115,8 +115,9 @@ def test_one_year_and_other_choices(tmp_path: Path) -> None:
     assert [(r["tax_year"], r["gain_loss"]) for r in rows] == [("2025", "-350.00")]
 
 @pytest.mark.parametrize("change, code, says", [
-    (("IBM,sell,10,750.00", "IBM,sell,11,750.00"), 1, "fills.csv: row 2, sell of IBM on 2024-12-20 closes more than is held"),
+    (("IBM,sell,10,750.00", "IBM,sell,11,750.00"), 1, "fills.csv: row 2, sell of IBM on 2024-12-20 closes more than is held (10); correct"),
     (("2024-12-20", "2024-13-20"), 1, "row 2, date '2024-13-20' is not a time"), (("750.00", ""), 1, "row 2, amount '' is missing"),
+    (("symbol", "symbl"), 1, "fills.csv: no column symbol; there are 'date', 'symbl', 'side'"),
     (("750.00", "750.00,extra"), 1, "7 cells where the header has 6"), (("sell", "give"), 1, "row 2, side 'give' is no side")])
 def test_bad_files_are_refused_and_nothing_is_written(change: tuple[str, str], code: int, says: str, tmp_path: Path,
                                                       capsys: pytest.CaptureFixture) -> None:
