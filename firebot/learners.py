@@ -271,7 +271,7 @@ def _fit_xgboost(t: Task) -> bytes:
 def _xgboost(data: bytes) -> Any:
     import xgboost
     model = xgboost.Booster({"nthread": 1, "verbosity": 0})
-    model.load_model(bytearray(data))
+    with one_thread(): model.load_model(bytearray(data)) # it would take all threads, and a copy of this process then waits for them forever
     return model
 
 def _load_xgboost(data: bytes) -> Score:
