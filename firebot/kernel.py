@@ -1243,14 +1243,15 @@ def _uncounted(context: Any, builder: Any, kind: Any, value: Any) -> Any:
         array = context.make_array(kind)(context, builder, value)
         array.meminfo, array.parent = (cgutils.get_null_value(x.type) for x in (array.meminfo, array.parent))
         return array._getvalue()
-    for i, part in enumerate(kind.types if isinstance(kind, types.BaseTuple) else ()):
+    for i, part in enumerate(getattr(kind, "types", ())): # of a tuple
         value = builder.insert_value(value, _uncounted(context, builder, part, builder.extract_value(value, i)), i)
     return value
 
-@intrinsic
-def _bare(context: Any, x: Any) -> Any:
+def _without_owners(context: Any, x: Any) -> Any:
     "`x` without owners; it must not outlive them."
     return x(x), lambda context, builder, signature, args: _uncounted(context, builder, x, args[0])
+
+_bare: Any = intrinsic(_without_owners)
 
 # %% ../nbs/33_kernel.ipynb #advance
 @compiled
