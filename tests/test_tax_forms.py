@@ -126,6 +126,18 @@ def test_bad_files_are_refused_and_nothing_is_written(change: tuple[str, str], c
     assert says in capsys.readouterr().err
     assert [f.name for f in tmp_path.iterdir()] == ["fills.csv"]
 
+@pytest.mark.parametrize("text, says", [
+    ("date,symbol,side,quantity,price,currency\n2024-01-02,IBM,buy,1,160,USD\n2024-01-03,SAP,buy,1,140,EUR\n",
+     "f.csv: rows are in EUR and USD; a return"),
+    ("date,symbol,side,quantity,price,order_id,lot_id\n2024-01-02,M,buy,1,10,a,\n2024-02-02,M,sell,1,20,b,z\n",
+     "f.csv: row 2, sale of M on 2024-02-02 names the lot 'z', which is not there"),
+    ("date,symbol,side,quantity,price\n2024-01-02,M,buy,1,\n", "f.csv: row 1, price '' is missing"),
+    ("date;symbol;side;quantity;price\n2024-01-02;M;buy;1;2\n", "f.csv: the cells are not parted by commas")])
+def test_what_no_return_can_be_made_of_leaves_nothing(text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "f.csv").write_text(text)
+    assert command("tax", tmp_path / "f.csv", "--out", tmp_path / "out", "--method", "specific") == 1
+    assert says in capsys.readouterr().err and [f.name for f in tmp_path.iterdir()] == ["f.csv"]
+
 @pytest.mark.parametrize("args", [("--method", "average"), ("--holding-period", "long"), ("--year", "24")])
 def test_options_that_are_none(args: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "fills.csv").write_text(CHAIN)
