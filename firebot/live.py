@@ -7,6 +7,7 @@ __all__ = ['messages', 'Assembler', 'pipe', 'replayed', 'polled']
 
 # %% ../nbs/37_live.ipynb #imports
 import json
+import math
 import os
 import select
 import time
@@ -71,12 +72,12 @@ class Assembler:
         if "open" not in m:
             self._slot(key)[1].append([j, SPLIT, *m["split"], Decimal(0)] if "split" in m else [j, DIVIDEND, 1, 1, Decimal(m["dividend"])])
             return 0, 0
-        values = np.array([m[c] for c in COLUMNS], np.float64)
-        if not (np.isfinite(values).all() and (values[:4] > 0).all() and values[4] >= 0): raise ValueError("these are no prices and volumes")
+        values = [float(m[c]) for c in COLUMNS]
+        if not (0 < min(values[:4]) and 0 <= values[4] and all(x < math.inf for x in values)): raise ValueError("these are no prices and volumes")
         last, there = self._last
-        where = there if key == last else self._open[key][0] if key in self._open else np.full((len(COLUMNS), len(self.symbols)), np.nan)
-        if key < last or not np.isnan(where[3, j]) or key == last:
-            what = "late" if np.isnan(where[3, j]) else "duplicate" if (where[:, j] == values).all() else "conflict"
+        where = there if key == last else self._open[key][0] if key in self._open else None
+        if key <= last or where is not None and where[3, j] == where[3, j]: # there is one already
+            what = "late" if where is None or np.isnan(where[3, j]) else "duplicate" if where[:, j].tolist() == values else "conflict"
             yield Notice(what, {"symbol": m["symbol"], "start": m["start"]})
             return 0, 0
         self._slot(key)[0][:, j] = values
