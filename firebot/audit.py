@@ -616,5 +616,6 @@ def audit(
 ) -> Report:
     "Ask everything of all of them."
     asked, fits = [*(x for s in strategies for x in subjects_of(s, panel)), *subjects], list(fits)
-    for load in (x.ready for x in (*asked, *fits) if x.ready): load()
+    for load in (*(s.ready for s in asked), *(f.ready for f in fits)):
+        if load: load()
     return Report((*(audit_subject(s, panel, cuts, seed) for s in asked), *(audit_fit(f, panel, seed=seed) for f in fits)))

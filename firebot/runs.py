@@ -683,7 +683,7 @@ def sectors_table(o: Outcome) -> Table:
     "Allocation and selection by sector, after Brinson and Fachler."
     columns, right = ("Sector", "Weight", "Benchmark", "Allocation", "Selection", "Excess return"), frozenset(range(1, 6))
     symbols, sectors = o.job.panel.symbols, [i.sector or "Unknown" for i in o.job.setup.instruments]
-    if set(sectors) == {"Unknown"}: return Table(columns, (), right, "No sector is known; instruments: {IBM: {sector: Information Technology}} names one.")
+    if set(sectors) == {"Unknown"}: return Table(columns, (), right, "No sector is known; give one to each symbol under instruments.")
     names, theirs = sorted(set(sectors)), to_events(o.benchmark.events, o.benchmark.setup)
     held = position_values(theirs, symbols, o.marks)
     parts = [sector_weights(values, symbol_pnl(events, symbols, values), equity, sectors, names)

@@ -182,8 +182,9 @@ def _heat(study: Study, axes: Mapping[str, list[Any]]) -> Sequence[Any]:
     low, high = float(np.nanmin(z)), float(np.nanmax(z))
     end, alike = max(abs(low), abs(high)) or 1.0, low * high > 0 and low < high # no zero in between: the whole scale for what there is
     scale = dict(zmin=low, zmax=high, colorscale=[[0, FAINT], [1, BLUE]] if low > 0 else [[0, VERMILION], [1, FAINT]]) if alike else {}
-    return [go.Heatmap(z=z.round(3), x=[str(x) for x in xs], y=[str(y) for y in ys], **{"zmin": -end, "zmax": end, **scale}, hoverongaps=False, name="",
-                       colorbar=dict(thickness=12, title=dict(text="")), hovertemplate=f"{a} %{{y}}, {b} %{{x}}: %{{z:.2f}}<extra></extra>"),
+    return [go.Heatmap(z=z.round(3), x=[str(x) for x in xs], y=[str(y) for y in ys], **{"zmin": -end, "zmax": end, **scale},
+                       hoverongaps=False, name="", colorbar=dict(thickness=12, title=dict(text="")),
+                       hovertemplate=f"{a} %{{y}}, {b} %{{x}}: %{{z:.2f}}<extra></extra>"),
             go.Scatter(x=[str(best[b])], y=[str(best[a])], mode="markers", marker=dict(symbol="circle-open", size=16, color=VERMILION,
                        line=dict(width=3)), hoverinfo="skip", showlegend=False)]
 
@@ -228,7 +229,8 @@ def luck_chart(study: Study) -> Chart:
     low, high = min(float(edges[0]), g.luck), max(float(edges[-1]), g.sharpe)
     room = 0.04 * (high - low) or 1.0
     return chart("luck", "Is the best one more than luck?", answer, [bars, *lines], 320, bargap=0.02,
-                 xaxis=dict(title=dict(text="Yearly Sharpe ratio"), range=[round(low - room, 3), round(high + room, 3)]), yaxis=dict(title=dict(text="Trials")))
+                 xaxis=dict(title=dict(text="Yearly Sharpe ratio"), range=[round(low - room, 3), round(high + room, 3)]),
+                 yaxis=dict(title=dict(text="Trials")))
 
 # %% ../nbs/67_sweep_runs.ipynb #tables
 def top_table(study: Study) -> Table:
