@@ -1638,6 +1638,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'firebot.plots.candle_chart': ('plots.html#candle_chart', 'firebot/plots.py'),
                                'firebot.plots.chart': ('plots.html#chart', 'firebot/plots.py'),
                                'firebot.plots.coarsen': ('plots.html#coarsen', 'firebot/plots.py'),
+                               'firebot.plots.day_ticks': ('plots.html#day_ticks', 'firebot/plots.py'),
                                'firebot.plots.drawdown_chart': ('plots.html#drawdown_chart', 'firebot/plots.py'),
                                'firebot.plots.equity_chart': ('plots.html#equity_chart', 'firebot/plots.py'),
                                'firebot.plots.fall_words': ('plots.html#fall_words', 'firebot/plots.py'),

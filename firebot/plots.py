@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BLUE', 'VERMILION', 'GREY', 'SKY', 'ORANGE', 'GREEN', 'PURPLE', 'LIGHT', 'DARK', 'FONT', 'MONTHS', 'CONFIG', 'DAY',
            'NIGHTS', 'STEPS', 'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'stamp', 'is_daily', 'time_axis',
-           'thin', 'amount_axis', 'money_axis', 'equity_chart', 'fall_words', 'drawdown_chart', 'coarsen',
+           'day_ticks', 'thin', 'amount_axis', 'money_axis', 'equity_chart', 'fall_words', 'drawdown_chart', 'coarsen',
            'trade_words', 'trade_marks', 'price_axis', 'candle_chart', 'months_chart', 'pnl_chart', 'bare']
 
 # %% ../nbs/60_plots.ipynb #imports
@@ -160,6 +160,17 @@ def time_axis(
     first, last = float(hours.min()), float(np.ceil(hours.max() + 1e-9))
     if last - first < 22: breaks.append(dict(pattern="hour", bounds=[last, first]))
     return plain | dict(rangebreaks=breaks)
+
+# %% ../nbs/60_plots.ipynb #day-ticks
+def day_ticks(
+    x: np.ndarray, # Milliseconds, from `wall_clock`, increasing
+    most: int = 8, # Ticks
+) -> dict[str, Any]: # Part of a Plotly axis; empty where there is one day
+    "Ticks at the first bars of days."
+    begin = np.flatnonzero(np.diff(x // DAY, prepend=-1))
+    if len(begin) < 2: return {}
+    at = x[begin[::-(-len(begin) // most)]]
+    return dict(tickvals=at, ticktext=[f"{datetime.fromtimestamp(t / 1e3, UTC):%b %d}" for t in at])
 
 # %% ../nbs/60_plots.ipynb #thin
 def thin(

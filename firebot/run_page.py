@@ -364,7 +364,7 @@ def prices(run: Run, state: State) -> Iterator[Block]:
     "Candles of one symbol, what was traded there, and what the strategy looked at."
     import plotly.graph_objects as go
 
-    from firebot.plots import Chart, candle_chart, is_daily, thin, time_axis, wall_clock
+    from firebot.plots import DAY, NIGHTS, Chart, candle_chart, day_ticks, is_daily, thin, time_axis, wall_clock
     from firebot.plots import chart as picture
     traded = sorted({t["symbol"] for t in read_round_trips(run)})
     if not traded:
@@ -383,8 +383,9 @@ def prices(run: Run, state: State) -> Iterator[Block]:
     there = ~np.isnan(job.panel.close[:, s])
     wait = [w for w in waiting(run, name) if w.start <= bars.timestamp[-1] and w.end >= bars.timestamp[0]] if len(bars) else []
     for line in waiting_lines(wait, whole, whole.close / job.panel.close[there, s], dates) if len(wait) <= LINES else (): drawn.figure.add_trace(line)
+    at = wall_clock(bars.timestamp, dates=dates)
+    if not dates and len(at) and np.ptp(at) <= NIGHTS * DAY and not (span and span[1] - span[0] < 2 * DAY): drawn.figure.update_xaxes(**day_ticks(at))
     if span:
-        at = wall_clock(bars.timestamp, dates=dates)
         seen = (at >= span[0]) & (at <= span[1])
         low, high = (bars.low[seen].min(), bars.high[seen].max()) if seen.any() else (bars.low.min(), bars.high.max())
         room = (high - low) * 0.05

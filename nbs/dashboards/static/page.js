@@ -15,7 +15,7 @@ const el = (tag, props = {}, ...children) => {
 };
 const isTree = x => x && typeof x === "object" && !Array.isArray(x) && !ArrayBuffer.isView(x);
 const merge = (a, b) => { for (const k in b) a[k] = isTree(b[k]) ? merge(isTree(a[k]) ? a[k] : {}, b[k]) : b[k]; return a; };
-const plural = (n, unit) => n !== 1 || /series$/.test(unit) ? unit : unit.replace(/(ss|x)es$|s$/, "$1");
+const plural = (n, unit) => n !== 1 || /series$/.test(unit) ? unit : unit.replace(/ies$/, "ys").replace(/(ss|x)es$|s$/, "$1");
 const media = q => window.matchMedia(q);
 const narrow = media("(max-width: 640px)"), darkness = media("(prefers-color-scheme: dark)"), coarse = media("(pointer: coarse)");
 const chosenTheme = () => { try { return localStorage.getItem("firebot-theme") || "auto"; } catch { return "auto"; } };
