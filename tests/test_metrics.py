@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from firebot import metrics as M
+from firebot.glossary import DEFINITIONS, format_metric
 from firebot.models import DataError
 
 DAILY = sorted((pathlib.Path(__file__).resolve().parents[2] / "shared" / "data" / "daily").glob("*.parquet"))
@@ -286,9 +287,9 @@ def test_nan_in_a_trade_is_refused():
 def test_every_summary_key_is_defined():
     t = np.arange(5, dtype=np.int64) * 86_400_000_000_000
     s = M.summary(t, [100, 90, 95, 110, 105], benchmark=[1, 2, 3, 4, 5], values=np.ones((5, 1)))
-    assert list(s) == list(M.METRICS) == list(M.DEFINITIONS)
+    assert list(s) == list(M.METRICS) == list(DEFINITIONS)
     assert set(M.Figures._fields) | set(M.Relative._fields) <= set(s)
-    for key, value in s.items(): assert M.format_metric(key, value)
+    for key, value in s.items(): assert format_metric(key, value)
 
 
 POLICY = {  # d: a number, n: undefined, 0: zero; in the order of Figures, then of Relative
