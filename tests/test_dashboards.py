@@ -207,20 +207,22 @@ def money(x): return f"{'-' * (Decimal(x) < 0)}${abs(Decimal(x)):,.2f}"
 
 # ---------------------------------------------------------------- the pages
 def test_home(visit, workspace):
+    whole = {f.parent.name for f in (workspace/"reports").glob("*/manifest.json")} - {"spoilt"}  # a session of another test may end meanwhile
     v = visit("home")
-    assert [v.column("sessions", 1), v.column("sessions", 2)] == [["done"], ["done"]]
+    assert dict(zip(v.column("sessions", 1), v.column("sessions", 2)))["done"] == "done"
     listed = v.page.locator("[data-id=runs] tbody tr").all()
-    assert len(listed) == 3
+    assert len(whole) >= 3 and whole <= set(v.column("runs", 2))
     for row in listed:
         cells = row.locator("td").all_inner_texts()
         metrics = json.loads((workspace/"reports"/cells[1]/"metrics.json").read_text())
         assert cells[8] == f"{metrics['total_return']:.2%}" and cells[10] == f"{metrics['sharpe']:.2f}" and cells[12] == f"{metrics['trades']:,}"
     v.looked_at()
     v.choose("Tag", "first idea")
-    assert len(v.column("runs", 1)) == 2
+    named = {n: "first idea" in (workspace/"reports"/n/"config.yaml").read_text() for n in v.column("runs", 2)}
+    assert len(named) >= 2 and all(named.values()) and not {r.name for r in runs(workspace)} <= set(named)
     v.choose("Tag", "")
     v.choose("Kind", "paper")
-    assert v.text("[data-id=runs] .fb-note") == ["0 runs"]
+    assert (papers := v.column("runs", 2)) and all(name.startswith("paper-") for name in papers)
     v.choose("Kind", "")
     v.choose("Strategy", "cross")
     v.page.locator("[data-id=runs]").get_by_role("button", name="Sharpe").click()
