@@ -205,6 +205,7 @@ def money_axis(
 ) -> dict[str, Any]:
     "A y axis for amounts of money."
     low, high = float(values.min()), float(values.max())
+    if high - low < abs(high) / 1e5: return amount_axis(currency) | dict(range=[high - abs(high) / 1000, high + abs(high) / 1000]) # a flat line
     if not (low > 0 and (high / low > 5 if log is None else log)): return amount_axis(currency)
     ticks = _log_ticks(low, high)
     words = [money(t, currency, 0 if t >= 1 else 2) for t in ticks]
