@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import firebot.compiled
 
 PACKAGE = Path(firebot.compiled.__file__).parent
@@ -60,3 +62,21 @@ def test_without_a_private_folder_it_still_works(tmp_path: Path) -> None:
     shared.mkdir()
     (shared / "compiled").mkdir()
     assert answer(tmp_path, "firebot", shared) == "300"
+
+
+@pytest.mark.slow
+def test_a_first_run_finds_its_code_compiled(tmp_path: Path) -> None:
+    "Two processes leave the machine code of the kernel, the features, the tax fold and the metrics in an empty cache"
+    code = """
+from pathlib import Path
+from firebot.config import load_config
+from firebot.first_run import compile_ahead, is_compiled
+config = load_config(Path("nbs/runs/backtest.yaml"))
+print(is_compiled(), compile_ahead(config), is_compiled())
+"""
+    (cache := tmp_path / "cache").mkdir(mode=0o700)
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "FIREBOT_CACHE": str(cache)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "False [0, 0] True"
+    names = {f.name.partition("-")[0] for f in cache.rglob("*.nbc")}
+    assert names >= {"kernel.advance", "indicators.run", "wash_sales._fold", "metrics._relative"}
