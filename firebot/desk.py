@@ -7,7 +7,6 @@ __all__ = ['ExecutionEngine']
 
 # %% ../nbs/38_desk.ipynb #imports
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from decimal import Decimal
 from typing import Any
@@ -15,12 +14,12 @@ from typing import Any
 import numpy as np
 from fastcore.basics import patch
 
-from .algos import Plan, Slicing, child, make_plan, volume_profile
+from .algos import Slicer, send_slices
 from .engine import Account, Setup, make_window, one_bar, order_intent, order_name, to_events
 from .feed import Panel
 from .journal import Event
 from .models import Order, OrderError, OrderSide, OrderStatus, OrderType, Quotes, TimeInForce, from_ns
-from .money import MISSING, from_int, to_int
+from .money import from_int
 from firebot.orders import (
     CANCEL,
     E_CANCEL,
@@ -28,16 +27,18 @@ from firebot.orders import (
     E_FILL,
     E_MODIFY,
     E_ORDER,
+    E_PARENT,
     E_REJECT,
     I_KIND,
     I_NOTIONAL,
     I_ORDER,
-    I_PARENT,
     INTENT_COLUMNS,
     KINDS,
+    LOT,
     MODIFY,
     NEXT_ORDER,
     NOW,
+    REQUESTED,
     V_KIND,
     V_ORDER,
     V_PARENT,
@@ -47,27 +48,18 @@ from firebot.orders import (
 _STATUS = {E_ORDER: OrderStatus.SUBMITTED, E_REJECT: OrderStatus.REJECTED, E_CANCEL: OrderStatus.CANCELLED, E_EXPIRE: OrderStatus.EXPIRED}
 
 _GOES_ON = (OrderStatus.SUBMITTED, OrderStatus.PARTIALLY_FILLED)
-
-@dataclass
-class _Sliced:
-    "A parent on its way"
-    plan: Plan
-    symbol: int # Column
-    begun: int # Row at which it was submitted
-    sent: int = 0 # Slices that had their turn
-    children: list[str] = field(default_factory=list) # Their ids
+_PARENT = {"submitted": OrderStatus.SUBMITTED, "filled": OrderStatus.FILLED, "expired": OrderStatus.EXPIRED, "cancelled": OrderStatus.CANCELLED}
 
 class ExecutionEngine:
     "Submit, change, cancel and ask: an account over the bars of a panel"
-    _learn: Callable[[], None] # These three in cells of their own below
-    _slice: Callable[[], None]
-    _send: Callable[[str, Decimal], None]
+    _learn: Callable[[], None] # In a cell of its own below
 
     def __init__(self, panel: Panel, setup: Setup, quotes: Mapping[str, Quotes] | None = None) -> None:
         self.panel, self.setup, self.account, self.row = panel, setup, Account(setup, len(panel)), -1
         self._window, self._actions = make_window(panel, setup, whole=True, quotes=quotes)
         self._orders: dict[str, Order] = {}
-        self._sliced: dict[str, _Sliced] = {}
+        self._children: dict[str, list[str]] = {} # Of sliced orders
+        self._slicer = Slicer(self.account.spec.thing[:, LOT], days=len(panel))
         self._told = self._groups = 0
 
     def bar(self) -> int: # Its row
@@ -76,8 +68,16 @@ class ExecutionEngine:
         self.row += 1
         self.account.walk(one_bar(self._window, self.row), self._actions, np.zeros((0, INTENT_COLUMNS), np.int64), self.row, self.row + 1)
         self._learn()
-        if self._sliced: self._slice()
+        self._slicer.see(int(self._window.day[self.row]), self._window.volume[self.row])
+        self._slice()
         return self.row
+
+    def _slice(self) -> None:
+        "Send what sliced orders ask for at this close."
+        def accept(intents: np.ndarray) -> None:
+            self._do(*intents)
+            self._learn()
+        send_slices(self._slicer, self.row, self._window, self._actions, accept)
 
     def _do(self, *intents: np.ndarray) -> None:
         "Hand intents over at the last close."
@@ -85,8 +85,10 @@ class ExecutionEngine:
         self.account.walk(one_bar(self._window, self.row), self._actions, np.array(intents), self.row + 1, self.row + 1)
 
     def submit_order(self, order: Order) -> str: # Its id
-        "Submit `order`; whether it was accepted its status tells."
-        return self.submit_group(order)[0]
+        "Submit `order`; whether it was accepted its status tells. One with an `algo` is sent in slices, the first of them at once."
+        name = self.submit_group(order)[0]
+        if order.algo: self._slice()
+        return name
 
     def submit_group(self, *orders: Order) -> list[str]: # Their ids
         "Submit orders of which one cancels the others."
@@ -104,17 +106,18 @@ class ExecutionEngine:
 
     def _first_new(self, name: str) -> str:
         "The id that the kernel gave to the order just submitted."
-        own = [e for e in self.account.events[self._told:].tolist() if e[V_KIND] in (E_ORDER, E_REJECT) and e[V_PARENT] == 0]
+        own = [e for e in self.account.events[self._told:].tolist() if e[V_KIND] in (E_ORDER, E_REJECT, E_PARENT) and e[V_PARENT] == 0]
         return order_name(own[0][V_ORDER]) if own else name
 
     def cancel_order(self, order_id: str, strategy_id: str = "") -> bool: # Whether it was
         "Cancel a resting order; of a sliced one, no further slice is sent."
-        if order_id not in self._sliced: return self._request(CANCEL, order_id, strategy_id)
         own = self.get_order_status(order_id)
-        if order_id not in self._open() or strategy_id not in ("", own.strategy_id): return False
+        if own.algo is None: return self._request(CANCEL, order_id, strategy_id)
+        if own.status not in _GOES_ON or strategy_id not in ("", own.strategy_id): return False
         for c in self.children(order_id):
             if c.status in _GOES_ON: self._request(CANCEL, c.order_id, own.strategy_id)
-        self._orders[order_id] = changed(self._orders[order_id], status=OrderStatus.CANCELLED, reason="by request")
+        self._do(self._slicer.end(REQUESTED, self.row, int(order_id[1:]))[0])
+        self._learn()
         return True
 
     def modify_order(
@@ -144,11 +147,7 @@ class ExecutionEngine:
 
     def children(self, order_id: str) -> list[Order]:
         "The slices of a sliced order, the oldest first."
-        return [self._orders[c] for c in self._sliced[order_id].children]
-
-    def _open(self) -> list[str]:
-        "Sliced orders that go on."
-        return [k for k in self._sliced if self._orders[k].status in _GOES_ON]
+        return [self._orders[c] for c in self._children.get(order_id, ())]
 
     @property
     def available(self) -> dict[int, Decimal]:
@@ -170,77 +169,24 @@ def _learn(self: ExecutionEngine) -> None:
     rows = self.account.events[self._told:]
     for e in to_events(rows, self.setup):
         d, kind = e.data, KINDS.index(e.kind)
-        if kind == E_ORDER and e.order_id not in self._orders:
+        if (kind == E_ORDER or d.get("parent") in self._children) and e.order_id not in self._orders:
             self._orders[e.order_id] = Order(e.order_id, e.timestamp, e.symbol, OrderSide(d["side"]), OrderType(d["type"]),
                                              Decimal(d["quantity"] or 0) or None, strategy_id=e.strategy_id,
                                              price=Decimal(d["limit"]) if "limit" in d else None,
-                                             stop_price=Decimal(d["stop"]) if "stop" in d else None)
+                                             stop_price=Decimal(d["stop"]) if "stop" in d else None,
+                                             time_in_force=TimeInForce(d.get("time_in_force", "gtc")))
+            if (parent := d.get("parent")) in self._children: self._children[parent].append(e.order_id)
         if e.order_id not in self._orders or (kind == E_REJECT and not d["side"]): continue
         o = self._orders[e.order_id]
         if kind in _STATUS: self._orders[e.order_id] = changed(o, status=_STATUS[kind], reason=d["reason"])
         elif kind == E_FILL:
             status = OrderStatus.PARTIALLY_FILLED if "left" in d else OrderStatus.FILLED
             self._orders[e.order_id] = changed(o, status=status, filled=o.filled + Decimal(d["quantity"]))
+            for name in (name for name, family in self._children.items() if e.order_id in family):
+                whole = self._orders[name]
+                self._orders[name] = changed(whole, status=OrderStatus.PARTIALLY_FILLED, filled=whole.filled + Decimal(d["quantity"]))
+        elif kind == E_PARENT:
+            self._orders[e.order_id] = changed(o, status=_PARENT[d["status"]], reason=d["reason"])
+            self._children.setdefault(e.order_id, [])
+    self._slicer.hear(rows)
     self._told += len(rows)
-
-# %% ../nbs/38_desk.ipynb #slices
-@patch
-def submit_sliced(
-    self: ExecutionEngine,
-    order: Order, # At the market, of a fixed quantity
-    slicing: Slicing,
-) -> str: # Its id
-    "Submit `order` in slices, the first of them at once."
-    if order.order_type != OrderType.MARKET or order.quantity is None or order.time_in_force != TimeInForce.GTC:
-        raise OrderError(f"{order.symbol}: only a market order of a fixed quantity, good till cancelled, is cut into slices.")
-    if self.row < 0: raise OrderError("no bar has closed yet; an order needs a price to be judged by.")
-    symbols = [i.symbol for i in self.setup.instruments]
-    if order.symbol not in symbols: raise OrderError(f"{order.symbol} is not traded here; choose one of {', '.join(symbols)}.")
-    s = symbols.index(order.symbol)
-    i, counters = self.setup.instruments[s], self.account.state.counters
-    scale = self.setup.quantity_scale(i)
-    weights = volume_profile(self.panel.volume[:, s], self._window.day, self.row, slicing.bars, slicing.days) if slicing.algo == "vwap" else None
-    plan = make_plan(slicing, to_int(order.quantity, scale, "quantity"), to_int(i.lot, scale), weights)
-    order_intent(order, self.setup, self.row) # refuses a strategy that is not seated
-    name, now = order_name(int(counters[NEXT_ORDER])), from_ns(int(counters[NOW]))
-    counters[NEXT_ORDER] += 1
-    self._orders[name] = changed(order, order_id=name, timestamp=now, status=OrderStatus.SUBMITTED)
-    self._sliced[name] = _Sliced(plan, s, self.row)
-    self._slice()
-    return name
-
-# %% ../nbs/38_desk.ipynb #slice
-@patch
-def _slice(self: ExecutionEngine) -> None:
-    "Send what open parents ask for at this close."
-    bars = self._window
-    for name in self._open():
-        p, s, o = self._sliced[name], self._sliced[name].symbol, self._orders[name]
-        got = sum((c.filled for c in self.children(name)), Decimal(0))
-        self._orders[name] = o = changed(o, filled=got, status=_progress(o, got))
-        acted = self._actions.symbol[(self._actions.kind == 0) & (p.begun < self._actions.row) & (self._actions.row <= self.row)]
-        if s in acted: self._orders[name] = changed(o, status=OrderStatus.CANCELLED, reason="a split")
-        if self._orders[name].status in (OrderStatus.FILLED, OrderStatus.CANCELLED) or bars.close[self.row, s] == MISSING: continue
-        if p.sent == p.plan.due.size:
-            self._orders[name] = changed(o, status=OrderStatus.EXPIRED, reason="its slices are over")
-            continue
-        scale = self.setup.quantity_scale(self.setup.instruments[s])
-        asked = child(p.plan, p.sent, to_int(got, scale), int(bars.volume[self.row, s]))
-        p.sent += 1
-        if asked: self._send(name, from_int(asked, scale))
-
-def _progress(o: Order, got: Decimal) -> OrderStatus: # Of a parent of which `got` has filled
-    if got == o.quantity: return OrderStatus.FILLED
-    return OrderStatus.PARTIALLY_FILLED if got else o.status
-
-@patch
-def _send(self: ExecutionEngine, name: str, quantity: Decimal) -> None:
-    "Submit a child of the parent `name`."
-    row = order_intent(changed(self._orders[name], quantity=quantity, time_in_force=TimeInForce.IOC), self.setup, self.row)
-    row[I_PARENT] = int(name[1:])
-    own = order_name(int(self.account.state.counters[NEXT_ORDER]))
-    self._sliced[name].children.append(own)
-    self._orders[own] = changed(self._orders[name], order_id=own, quantity=quantity, filled=Decimal(0), time_in_force=TimeInForce.IOC,
-                                timestamp=from_ns(int(self.account.state.counters[NOW])), status=OrderStatus.PENDING)
-    self._do(row)
-    self._learn()

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['CURRENCIES', 'Seat', 'Setup', 'make_spec', 'make_state', 'make_window', 'one_bar', 'signal_intents', 'order_intent',
            'seat_of', 'arm_intent', 'Account', 'Result', 'finalize_intents', 'backtest', 'order_name', 'fill_name',
-           'plain', 'to_events', 'stepwise']
+           'plain', 'to_events', 'make_slicer', 'stepwise']
 
 # %% ../nbs/34_engine.ipynb #imports
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from decimal import Decimal
@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from .algos import Slicer, send_slices
 from .config import RiskConfig, StrategyRiskConfig
 from .feed import Panel, row_days
 from .fills import RATE, Costs, Profile, Rules, get_profile, make_rules
 from .journal import Event, plain_json
 from .kernel import advance
 from firebot.models import (
+    ALGOS,
     ConfigError,
     DataError,
     Fill,
@@ -36,12 +38,15 @@ from firebot.models import (
     OrderType,
     Quotes,
     Signal,
+    Slicing,
+    TimeInForce,
     from_ns,
     session_close,
     to_ns,
 )
 from .money import MISSING, decimals, from_int, snap, snap_columns, to_int
 from firebot.orders import (
+    ALL_FILLED,
     ARM,
     CASH,
     COUNTERS,
@@ -52,6 +57,7 @@ from firebot.orders import (
     E_EXPIRE,
     E_FILL,
     E_ORDER,
+    E_PARENT,
     E_REJECT,
     E_RISK,
     E_SIGNAL,
@@ -62,18 +68,23 @@ from firebot.orders import (
     FANCY,
     FINALIZE,
     GTC,
+    I_ALGO,
     I_B_STOP,
     I_B_TARGET,
     I_CLOSES,
     I_CONFIDENCE,
+    I_DAYS,
+    I_FINISH,
     I_GROUP,
     I_KIND,
     I_LIMIT,
+    I_MOST,
     I_NOTIONAL,
     I_QUANTITY,
     I_RATE,
     I_ROW,
     I_SIDE,
+    I_SLICES,
     I_STOP,
     I_STRATEGY,
     I_SYMBOL,
@@ -81,11 +92,13 @@ from firebot.orders import (
     I_TRAIL,
     I_TYPE,
     I_UNTIL,
+    I_WHY,
     INTENT,
     INTENT_COLUMNS,
     KINDS,
     LAST,
     LAST_ROW,
+    LOT,
     MARKET,
     MARKET_COLUMNS,
     MONEY_COLUMNS,
@@ -93,27 +106,36 @@ from firebot.orders import (
     NEXT_FILL,
     NEXT_ORDER,
     NO_SYMBOL,
+    NONE,
+    NOT_SLICED,
     ORDER,
     ORDER_COLUMNS,
     ORDERED,
+    PARENT,
     PLACE_COLUMNS,
     POOL_COLUMNS,
     REASONS,
     ROW,
     SIZE_RULES,
+    SLICES_OVER,
     TAKEN_ROW,
     TIFS,
     TOO_LARGE,
     TYPES,
+    V_ALGO,
     V_AMOUNT,
     V_B_STOP,
     V_B_TARGET,
+    V_CLOSES,
+    V_DAYS,
     V_FEE,
     V_FILL,
+    V_FINISH,
     V_GROUP,
     V_KIND,
     V_LATENCY,
     V_LIMIT,
+    V_MOST,
     V_ORDER,
     V_OTHER,
     V_PARENT,
@@ -122,7 +144,9 @@ from firebot.orders import (
     V_RATE,
     V_REASON,
     V_ROW,
+    V_SENT,
     V_SIDE,
+    V_SLICES,
     V_STOP,
     V_STRATEGY,
     V_SYMBOL,
@@ -137,7 +161,7 @@ from firebot.orders import (
     Window,
 )
 from .risk import make_limits, make_watch
-from .strategies import StreamRunner
+from .strategies import Strategy, StreamRunner
 
 # %% ../nbs/34_engine.ipynb #setup
 CURRENCIES = {"USD": 2, "EUR": 2, "GBP": 2, "CHF": 2, "JPY": 0}
@@ -331,6 +355,7 @@ def order_intent(
     if order.symbol not in symbols: return out
     out[I_SYMBOL] = s = symbols.index(order.symbol)
     i = setup.instruments[s]
+    if order.algo is not None: return _parent_of(out, order, order.algo, i, setup)
     _terms_of(out, order, i, setup)
     out[I_TYPE], out[I_TIF] = TYPES.index(order.order_type.value), TIFS.index(order.time_in_force.value)
     out[I_CLOSES] = int(order.reduce_only)
@@ -350,6 +375,17 @@ def _terms_of(out: np.ndarray, order: Order, i: Instrument, setup: Setup) -> Non
                       (I_B_TARGET, order.take_profit)): out[column] = price(x)
     out[I_RATE] = steps(order.trail_percent and order.trail_percent / 100, RATE, -1)
     out[I_UNTIL] = to_ns(order.good_till) if order.good_till else 0
+
+def _parent_of(out: np.ndarray, order: Order, algo: Slicing, i: Instrument, setup: Setup) -> np.ndarray: # int64 [INTENT_COLUMNS]
+    "`order` as a parent whose slices are sent one after the other."
+    try: quantity = to_int(order.quantity or Decimal(0), setup.quantity_scale(i))
+    except MoneyError: quantity = -1
+    terms = (order.notional, order.price, order.stop_price, order.trail_amount, order.trail_percent, order.stop_loss, order.take_profit)
+    plain = order.order_type == OrderType.MARKET and order.time_in_force == TimeInForce.GTC and not any(x is not None for x in terms)
+    out[I_KIND], out[I_QUANTITY], out[I_CLOSES], out[I_WHY] = PARENT, quantity, int(order.reduce_only), NONE if plain else NOT_SLICED
+    out[I_ALGO], out[I_SLICES], out[I_FINISH], out[I_DAYS] = ALGOS.index(algo.algo), algo.bars, int(algo.finishes), algo.days
+    out[I_RATE], out[I_MOST] = to_int(algo.rate, RATE, "rate"), to_int(algo.most, RATE, "most")
+    return out
 
 def seat_of(setup: Setup, strategy_id: str) -> int:
     "The place of a strategy; refuses one that is not seated."
@@ -491,6 +527,16 @@ def _risk_data(e: list[int], reason: str, cash: Callable[[int], str]) -> dict[st
     d: dict[str, Any] = dict(action=action, limit=reason, value=cash(e[V_AMOUNT]), threshold=cash(e[V_FEE]))
     return d | dict(side=_SIDES[e[V_SIDE]], asked=cash(e[V_QUANTITY]), allowed=cash(e[V_OTHER])) if e[V_ORDER] else d
 
+def _parent_data(e: list[int], reason: str, quantity: Callable[[int], str]) -> dict[str, Any]:
+    "How an order is to be cut, or what its slices brought."
+    d: dict[str, Any] = dict(status=_PARENTS.get(e[V_REASON], "cancelled"), side=_SIDES[e[V_SIDE]], quantity=quantity(e[V_QUANTITY]), reason=reason)
+    if e[V_REASON] != NONE: return d | dict(filled=quantity(e[V_OTHER]), slices=e[V_SENT])
+    terms: dict[str, Any] = dict(algo=ALGOS[e[V_ALGO]], slices=e[V_SLICES], finish=bool(e[V_FINISH]), reduce_only=bool(e[V_CLOSES]))
+    if terms["algo"] == "vwap": terms["days"] = e[V_DAYS]
+    if terms["algo"] == "participation": terms |= {k: plain(from_int(e[v], RATE)) for k, v in (("rate", V_RATE), ("most", V_MOST))}
+    return d | terms
+
+_PARENTS = {NONE: "submitted", ALL_FILLED: "filled", SLICES_OVER: "expired"} # Any other reason has cancelled it
 _EFFECTS = {(-1, 1): "short", (1, 0): "cover"} # What a fill does that a long-only account does not know
 
 def _data(e: list[int], setup: Setup) -> dict[str, Any]:
@@ -503,6 +549,7 @@ def _data(e: list[int], setup: Setup) -> dict[str, Any]:
     if kind == E_SIGNAL: return dict(direction=_DIRECTIONS[e[V_SIDE]], confidence=plain(from_int(e[V_OTHER], 9)), outcome=reason)
     if kind in (E_CANCEL, E_EXPIRE): return dict(reason=reason)
     if kind == E_RISK: return _risk_data(e, reason, cash)
+    if kind == E_PARENT: return _parent_data(e, reason, quantity)
     if kind == E_TRIGGER: return dict(price=price(e[V_PRICE]), reason=reason)
     if kind == E_SPLIT:
         return dict(numerator=e[V_PRICE], denominator=e[V_FEE], quantity_before=quantity(e[V_QUANTITY]),
@@ -570,6 +617,14 @@ def _tell(rows: np.ndarray, setup: Setup, signals: Mapping[str, np.ndarray | Str
                       OrderStatus.PARTIALLY_FILLED if e[V_LIMIT] else OrderStatus.FILLED)
         runner.filled(order, Fill(*ids, from_ns(e[V_TIME]), i.symbol, side, quantity, price, amount, fee, name))
 
+# %% ../nbs/34_engine.ipynb #slicer
+def make_slicer(
+    setup: Setup,
+    strategies: Iterable[Strategy], # Those that are asked
+) -> Slicer:
+    "What sends the slices of their orders."
+    return Slicer(make_spec(setup).thing[:, LOT], max([s.volume_days for s in strategies], default=0))
+
 # %% ../nbs/34_engine.ipynb #step
 def stepwise(
     panel: Panel,
@@ -582,6 +637,7 @@ def stepwise(
     whole = any(isinstance(x, StreamRunner) and x.strategy.places_orders for x in signals.values())
     window, actions = make_window(panel, setup, whole, quotes)
     account, orders = Account(setup, len(panel)), dict[int, list[int]]()
+    slicer = make_slicer(setup, (x.strategy for x in signals.values() if isinstance(x, StreamRunner)))
     def opinion(name: str, t: int) -> np.ndarray: # float64 [1, S]
         x = signals[name]
         return x[t:t + 1] if isinstance(x, np.ndarray) else x.update(panel[t:t + 1], records[name] if records else None)[None]
@@ -590,10 +646,14 @@ def stepwise(
         own = [order_intent(changed(o, strategy_id=k), setup, t) for k, x in signals.items() if isinstance(x, StreamRunner) for o in x.take_orders()]
         return np.concatenate([said, np.array(own)]) if own else said
     def walk(intents: np.ndarray, t0: int, t1: int) -> None:
-        if new := account.walk(window, actions, intents, t0, t1): _tell(account.events[-new:], setup, signals, orders)
+        if new := account.walk(window, actions, intents, t0, t1):
+            slicer.hear(account.events[-new:])
+            _tell(account.events[-new:], setup, signals, orders)
     nothing = np.zeros((0, INTENT_COLUMNS), np.int64)
     for t in range(len(panel)):
         walk(nothing, t, t + 1)
+        if whole: slicer.see(int(window.day[t]), window.volume[t])
         walk(wishes(t), t + 1, t + 1)
+        send_slices(slicer, t, window, actions, lambda intents: walk(intents, t + 1, t + 1)) # noqa: B023
     walk(finalize_intents(setup, t), t + 1, t + 1)
     return Result(panel, setup, account.events, account.equity, account.state)

@@ -45,7 +45,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from .models import JournalError
+from .models import ALGOS, JournalError
 
 # %% ../nbs/30_journal.ipynb #event
 @dataclass(frozen=True, slots=True)
@@ -460,7 +460,7 @@ def quotient(
 
 # %% ../nbs/30_journal.ipynb #order-rows
 ORDER_COLUMNS = ("order_id", "timestamp", "symbol", "side", "type", "quantity", "notional", "status", "filled_quantity",
-                 "average_price", "closed", "reason", "strategy_id")
+                 "average_price", "closed", "reason", "strategy_id", "parent")
 
 _ENDS = {"cancel": "cancelled", "expire": "expired"}
 
@@ -470,18 +470,25 @@ def _terms(e: Event) -> dict[str, Any]:
     sizes = {c: None if d[c] is None else Decimal(d[c]) for c in ("quantity", "notional")}
     return dict(side=d["side"], type=d["type"], reason=d["reason"], **sizes)
 
+def _add_fill(row: dict[str, Any], e: Event) -> None:
+    "Add a fill to an order's row, or to that of the order it is a slice of."
+    quantity = Decimal(e.data["quantity"])
+    filled, value = row["filled_quantity"] + quantity, row["value"] + Decimal(e.data["price"]) * quantity
+    row |= dict(status="partially_filled", closed=None, filled_quantity=filled, value=value, average_price=quotient(value, filled))
+
 def _live(row: dict[str, Any], e: Event, now: datetime) -> None:
     "Bring an order's row up to date with `e`."
-    if e.kind in ("order", "reject"): row |= _terms(e) | dict(status="submitted")
+    if e.kind in ("order", "reject"): row |= _terms(e) | dict(status="submitted", parent=e.data.get("parent", ""))
+    if e.kind == "parent":
+        begins = e.data["status"] == "submitted"
+        if begins: row |= dict(side=e.data["side"], type=e.data["algo"], quantity=Decimal(e.data["quantity"]), notional=None, parent="")
+        row |= dict(status=e.data["status"], reason=e.data["reason"], closed=None if begins else now)
     if e.kind == "modify": row |= _terms(e)
     if e.kind == "reject": row |= dict(status="rejected", closed=now)
     elif e.kind in _ENDS: row |= dict(status=_ENDS[e.kind], closed=now, reason=e.data["reason"])
     elif e.kind == "fill":
-        quantity = Decimal(e.data["quantity"])
-        filled, value = row["filled_quantity"] + quantity, row["value"] + Decimal(e.data["price"]) * quantity
-        whole = "left" not in e.data
-        row |= dict(status="filled" if whole else "partially_filled", closed=now if whole else None, filled_quantity=filled, value=value)
-        row["average_price"] = quotient(value, filled)
+        _add_fill(row, e)
+        if "left" not in e.data: row |= dict(status="filled", closed=now)
 
 def order_rows(
     events: Iterable[Event],
@@ -489,15 +496,16 @@ def order_rows(
 ) -> list[dict[str, Any]]: # Keys: `ORDER_COLUMNS`, and `value`, price times quantity of the fills
     "One row per order, in the order of submission."
     rows: dict[str, dict[str, Any]] = {}
-    for e in (e for e in events if e.kind in ("order", "reject", "modify", "fill", *_ENDS)):
+    for e in (e for e in events if e.kind in ("order", "reject", "modify", "fill", "parent", *_ENDS)):
         with reading(e):
             now = _local(e, zones)
-            if e.kind == "order" or (e.kind == "reject" and e.data["side"]):
+            if e.kind in ("order", "parent") or (e.kind == "reject" and e.data["side"]):
                 rows.setdefault(e.order_id, dict(order_id=e.order_id, timestamp=now, symbol=e.symbol, closed=None,
                                                  strategy_id=e.strategy_id, value=Decimal(0),
                                                  filled_quantity=Decimal(0), average_price=None))
             elif e.kind == "reject": continue
             _live(rows[e.order_id], e, now)
+            if e.kind == "fill" and (whole := rows.get(rows[e.order_id]["parent"])) and whole["type"] in ALGOS: _add_fill(whole, e)
     return list(rows.values())
 
 # %% ../nbs/30_journal.ipynb #csvs

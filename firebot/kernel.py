@@ -49,6 +49,7 @@ from firebot.orders import (
     E_FILL,
     E_MODIFY,
     E_ORDER,
+    E_PARENT,
     E_REJECT,
     E_RISK,
     E_SIGNAL,
@@ -63,21 +64,28 @@ from firebot.orders import (
     GTC,
     GTD,
     HELD,
+    I_ALGO,
     I_B_STOP,
     I_B_TARGET,
     I_B_TRAIL,
     I_CLOSES,
     I_CONFIDENCE,
+    I_DAYS,
+    I_FILLED,
+    I_FINISH,
     I_GROUP,
     I_KIND,
     I_LIMIT,
+    I_MOST,
     I_NOTIONAL,
     I_ORDER,
     I_PARENT,
     I_QUANTITY,
     I_RATE,
     I_ROW,
+    I_SENT,
     I_SIDE,
+    I_SLICES,
     I_STOP,
     I_STRATEGY,
     I_SYMBOL,
@@ -85,6 +93,7 @@ from firebot.orders import (
     I_TRAIL,
     I_TYPE,
     I_UNTIL,
+    I_WHY,
     INTENT,
     IOC,
     LAST,
@@ -150,6 +159,7 @@ from firebot.orders import (
     ORDER,
     ORDERED,
     OTHER_FILLED,
+    PARENT,
     PAST,
     PLEDGE,
     PLEDGED,
@@ -183,9 +193,17 @@ from firebot.orders import (
     UNIT,
     UNITS,
     UNKNOWN,
+    V_ALGO,
+    V_CLOSES,
+    V_DAYS,
     V_FEE,
+    V_FINISH,
     V_LIMIT,
+    V_MOST,
     V_PRICE,
+    V_RATE,
+    V_SENT,
+    V_SLICES,
     V_TYPE,
     WITHDRAWN,
     WRONG_SIDE,
@@ -843,6 +861,24 @@ def _place(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.nd
     return _submit(state, spec, rules, o, it[I_NOTIONAL] != 0, events, n)
 
 @inner
+def _parent(state: State, spec: Spec, it: np.ndarray, events: np.ndarray, n: int) -> int:
+    "Put the beginning or the end of a sliced order on record; the market sees its slices only."
+    c, k, s, number, why, kind = state.counters, it[I_STRATEGY], max(it[I_SYMBOL], 0), it[I_ORDER], it[I_WHY], E_PARENT
+    if number == 0:
+        number = c[NEXT_ORDER]
+        c[NEXT_ORDER] += 1
+        if it[I_SYMBOL] < 0: why = NO_SYMBOL
+        elif why == NONE and (it[I_QUANTITY] <= 0 or it[I_QUANTITY] % spec.thing[s, LOT]): why = BAD_QUANTITY
+        elif why == NONE and state.market[s, LAST] == MISSING: why = NO_PRICE
+        if why: kind = E_REJECT
+    n = emit(events, n, kind, c[NOW], c[ROW] - 1, spec.seat[k, ACCOUNT], k, s, number, 0, it[I_SIDE], it[I_QUANTITY], 0, 0, 0, why, it[I_FILLED])
+    e = events[n - 1]
+    if kind == E_PARENT:
+        e[V_ALGO], e[V_SLICES], e[V_RATE], e[V_MOST] = it[I_ALGO], it[I_SLICES], it[I_RATE], it[I_MOST]
+        e[V_DAYS], e[V_FINISH], e[V_CLOSES], e[V_SENT] = it[I_DAYS], it[I_FINISH], it[I_CLOSES], it[I_SENT]
+    return n
+
+@inner
 def _request(state: State, spec: Spec, rules: Rules, it: np.ndarray, events: np.ndarray, n: int) -> int:
     "Cancel or change the order that intent `it` names."
     c, k, why = state.counters, it[I_STRATEGY], UNKNOWN
@@ -1108,6 +1144,7 @@ def _accept(state: State, spec: Spec, rules: Rules, intents: np.ndarray, stamp: 
         k, s, kind, resting = it[I_STRATEGY], it[I_SYMBOL], it[I_KIND], c[RESTING]
         if kind == SIGNAL: n = _signal(state, spec, rules, k, s, it[I_SIDE], it[I_CONFIDENCE], events, n)
         elif kind == ORDER: n = _place(state, spec, rules, it, events, n)
+        elif kind == PARENT: n = _parent(state, spec, it, events, n)
         elif kind == ARM:
             arm(state.watch, spec.limits.accounts + k, spec.seat[k, ACCOUNT])
             n = _tell_loss(state, spec, k, 0, events, n)

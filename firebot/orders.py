@@ -14,20 +14,23 @@ __all__ = ['CASH', 'RESERVED', 'PLEDGED', 'EQUITY', 'TRADED', 'MONEY_COLUMNS', '
            'LIMIT_ORDER', 'STOP', 'STOP_LIMIT', 'TAKE_PROFIT', 'TRAILING', 'TYPES', 'GTC', 'DAY', 'IOC', 'FOK', 'GTD',
            'TIFS', 'NO_BRACKET', 'BY_PRICE', 'BY_RATE', 'ALWAYS', 'ACCOUNT', 'SIZE_RULE', 'SIZE_VALUE', 'SEAT_COLUMNS',
            'DIVISOR', 'UNIT', 'LOT', 'TICK', 'THING_COLUMNS', 'ALL_CASH', 'PERCENT', 'UNITS', 'CONFIDENCE',
-           'SIZE_RULES', 'SURE', 'SIGNAL', 'ORDER', 'CANCEL', 'FINALIZE', 'MODIFY', 'ARM', 'I_ROW', 'I_STRATEGY',
-           'I_SYMBOL', 'I_KIND', 'I_SIDE', 'I_CONFIDENCE', 'I_QUANTITY', 'I_NOTIONAL', 'I_ORDER', 'I_TYPE', 'I_TIF',
-           'I_LIMIT', 'I_STOP', 'I_TRAIL', 'I_RATE', 'I_UNTIL', 'I_GROUP', 'I_CLOSES', 'I_B_STOP', 'I_B_TARGET',
-           'I_B_TRAIL', 'I_PARENT', 'INTENT_COLUMNS', 'E_SIGNAL', 'E_ORDER', 'E_REJECT', 'E_CANCEL', 'E_FILL',
-           'E_SPLIT', 'E_DIVIDEND', 'E_BORROW', 'E_EXPIRE', 'E_TRIGGER', 'E_MODIFY', 'E_RISK', 'KINDS', 'V_KIND',
-           'V_TIME', 'V_ROW', 'V_ACCOUNT', 'V_STRATEGY', 'V_SYMBOL', 'V_ORDER', 'V_FILL', 'V_SIDE', 'V_QUANTITY',
-           'V_PRICE', 'V_AMOUNT', 'V_FEE', 'V_REASON', 'V_OTHER', 'V_TYPE', 'V_TIF', 'V_LIMIT', 'V_STOP', 'V_TRAIL',
-           'V_RATE', 'V_UNTIL', 'V_GROUP', 'V_PARENT', 'V_LATENCY', 'V_CLOSES', 'V_B_STOP', 'V_B_TARGET', 'V_B_TRAIL',
-           'EVENT_COLUMNS', 'REASONS', 'NONE', 'ORDERED', 'ALREADY', 'NO_PRICE', 'SHORTS_OFF', 'WITHDRAWN', 'NO_CASH',
-           'TRIMMED', 'NO_LOT', 'NOTHING', 'BAD_QUANTITY', 'REQUESTED', 'UNKNOWN', 'CLOSED', 'OFF_TICK', 'WRONG_SIDE',
-           'BAD_BRACKET', 'BAD_TIF', 'PAST', 'NO_SYMBOL', 'NOT_YOURS', 'NOT_AT_ONCE', 'NOT_WHOLE', 'DAY_OVER',
-           'DATE_OVER', 'OTHER_FILLED', 'POSITION_GONE', 'BY_SPLIT', 'NO_SHORT', 'TURNING', 'NO_TURN', 'CROSSES',
-           'REACHED', 'NO_CHANGE', 'RISK', 'DONE', 'GROW', 'TOO_LARGE', 'State', 'Spec', 'Window', 'Actions', 'emit',
-           'emit_terms', 'limit_price', 'stop_price', 'after_stop', 'on_tick', 'trail_level', 'drawn']
+           'SIZE_RULES', 'SURE', 'SIGNAL', 'ORDER', 'CANCEL', 'FINALIZE', 'MODIFY', 'ARM', 'PARENT', 'I_ROW',
+           'I_STRATEGY', 'I_SYMBOL', 'I_KIND', 'I_SIDE', 'I_CONFIDENCE', 'I_QUANTITY', 'I_NOTIONAL', 'I_ORDER',
+           'I_TYPE', 'I_TIF', 'I_LIMIT', 'I_STOP', 'I_TRAIL', 'I_RATE', 'I_UNTIL', 'I_GROUP', 'I_CLOSES', 'I_B_STOP',
+           'I_B_TARGET', 'I_B_TRAIL', 'I_PARENT', 'INTENT_COLUMNS', 'I_ALGO', 'I_SLICES', 'I_MOST', 'I_DAYS',
+           'I_FINISH', 'I_WHY', 'I_FILLED', 'I_SENT', 'E_SIGNAL', 'E_ORDER', 'E_REJECT', 'E_CANCEL', 'E_FILL',
+           'E_SPLIT', 'E_DIVIDEND', 'E_BORROW', 'E_EXPIRE', 'E_TRIGGER', 'E_MODIFY', 'E_RISK', 'E_PARENT', 'KINDS',
+           'V_KIND', 'V_TIME', 'V_ROW', 'V_ACCOUNT', 'V_STRATEGY', 'V_SYMBOL', 'V_ORDER', 'V_FILL', 'V_SIDE',
+           'V_QUANTITY', 'V_PRICE', 'V_AMOUNT', 'V_FEE', 'V_REASON', 'V_OTHER', 'V_TYPE', 'V_TIF', 'V_LIMIT', 'V_STOP',
+           'V_TRAIL', 'V_RATE', 'V_UNTIL', 'V_GROUP', 'V_PARENT', 'V_LATENCY', 'V_CLOSES', 'V_B_STOP', 'V_B_TARGET',
+           'V_B_TRAIL', 'EVENT_COLUMNS', 'V_ALGO', 'V_SLICES', 'V_MOST', 'V_DAYS', 'V_FINISH', 'V_SENT', 'REASONS',
+           'NONE', 'ORDERED', 'ALREADY', 'NO_PRICE', 'SHORTS_OFF', 'WITHDRAWN', 'NO_CASH', 'TRIMMED', 'NO_LOT',
+           'NOTHING', 'BAD_QUANTITY', 'REQUESTED', 'UNKNOWN', 'CLOSED', 'OFF_TICK', 'WRONG_SIDE', 'BAD_BRACKET',
+           'BAD_TIF', 'PAST', 'NO_SYMBOL', 'NOT_YOURS', 'NOT_AT_ONCE', 'NOT_WHOLE', 'DAY_OVER', 'DATE_OVER',
+           'OTHER_FILLED', 'POSITION_GONE', 'BY_SPLIT', 'NO_SHORT', 'TURNING', 'NO_TURN', 'CROSSES', 'REACHED',
+           'NO_CHANGE', 'NOT_SLICED', 'SLICES_OVER', 'ALL_FILLED', 'RISK', 'DONE', 'GROW', 'TOO_LARGE', 'State', 'Spec',
+           'Window', 'Actions', 'emit', 'emit_terms', 'limit_price', 'stop_price', 'after_stop', 'on_tick',
+           'trail_level', 'drawn']
 
 # %% ../nbs/29_orders.ipynb #imports
 from typing import NamedTuple
@@ -121,16 +124,19 @@ ALL_CASH, PERCENT, UNITS, CONFIDENCE = range(4) # CONFIDENCE: percent of equity,
 SIZE_RULES = {"all_cash": ALL_CASH, "percent_of_equity": PERCENT, "fixed_units": UNITS, "confidence": CONFIDENCE}
 SURE = 10**9 # A confidence of 1
 
-SIGNAL, ORDER, CANCEL, FINALIZE, MODIFY, ARM = range(6) # ARM: a stopped strategy may go on
+SIGNAL, ORDER, CANCEL, FINALIZE, MODIFY, ARM, PARENT = range(7) # ARM: a stopped strategy may go on; PARENT: a sliced order begins or ends
 (I_ROW, I_STRATEGY, I_SYMBOL, I_KIND, I_SIDE, I_CONFIDENCE, I_QUANTITY, I_NOTIONAL, I_ORDER, I_TYPE, I_TIF, I_LIMIT, I_STOP, I_TRAIL, I_RATE,
  I_UNTIL, I_GROUP, I_CLOSES, I_B_STOP, I_B_TARGET, I_B_TRAIL, I_PARENT, INTENT_COLUMNS) = range(23) # I_PARENT: the order that this is a slice of
+I_ALGO, I_SLICES, I_MOST, I_DAYS, I_FINISH = I_TYPE, I_LIMIT, I_TRAIL, I_UNTIL, I_TIF # Of a parent, which has no such terms; and why it ends,
+I_WHY, I_FILLED, I_SENT = I_CONFIDENCE, I_NOTIONAL, I_GROUP # what its slices brought, and how many were sent
 
 # %% ../nbs/29_orders.ipynb #event-columns
-E_SIGNAL, E_ORDER, E_REJECT, E_CANCEL, E_FILL, E_SPLIT, E_DIVIDEND, E_BORROW, E_EXPIRE, E_TRIGGER, E_MODIFY, E_RISK = range(12)
-KINDS = ("signal", "order", "reject", "cancel", "fill", "split", "dividend", "borrow", "expire", "trigger", "modify", "risk")
+E_SIGNAL, E_ORDER, E_REJECT, E_CANCEL, E_FILL, E_SPLIT, E_DIVIDEND, E_BORROW, E_EXPIRE, E_TRIGGER, E_MODIFY, E_RISK, E_PARENT = range(13)
+KINDS = ("signal", "order", "reject", "cancel", "fill", "split", "dividend", "borrow", "expire", "trigger", "modify", "risk", "parent")
 (V_KIND, V_TIME, V_ROW, V_ACCOUNT, V_STRATEGY, V_SYMBOL, V_ORDER, V_FILL, V_SIDE, V_QUANTITY, V_PRICE, V_AMOUNT, V_FEE, V_REASON, V_OTHER,
  V_TYPE, V_TIF, V_LIMIT, V_STOP, V_TRAIL, V_RATE, V_UNTIL, V_GROUP, V_PARENT, V_LATENCY, V_CLOSES, V_B_STOP, V_B_TARGET, V_B_TRAIL,
  EVENT_COLUMNS) = range(30)
+V_ALGO, V_SLICES, V_MOST, V_DAYS, V_FINISH, V_SENT = V_TYPE, V_LIMIT, V_TRAIL, V_UNTIL, V_TIF, V_GROUP # Of a parent, as in its intent
 
 # %% ../nbs/29_orders.ipynb #reasons
 REASONS = ("", "ordered", "already there", "no price yet", "short selling is off", "resting order withdrawn", "no cash",
@@ -139,10 +145,13 @@ REASONS = ("", "ordered", "already there", "no price yet", "short selling is off
            "bracket is on the wrong side of the entry", "time in force does not fit the order", "its time is over already", "unknown symbol",
            "the order belongs to another strategy", "not filled at once", "not filled whole at once", "the session ended", "its date has come",
            "the other order of the group filled", "the position is closed", "a split", "nothing to cover", "to be turned round once closed",
-           "the reversal is called off", "a position on the other side", "stop reached", "nothing to change", *RISK_REASONS)
+           "the reversal is called off", "a position on the other side", "stop reached", "nothing to change",
+           "only a market order of a fixed quantity, good till cancelled and without exits, is cut into slices", "its slices are over",
+           "all of it filled", *RISK_REASONS)
 (NONE, ORDERED, ALREADY, NO_PRICE, SHORTS_OFF, WITHDRAWN, NO_CASH, TRIMMED, NO_LOT, NOTHING, BAD_QUANTITY, REQUESTED,
  UNKNOWN, CLOSED, OFF_TICK, WRONG_SIDE, BAD_BRACKET, BAD_TIF, PAST, NO_SYMBOL, NOT_YOURS, NOT_AT_ONCE, NOT_WHOLE, DAY_OVER, DATE_OVER,
- OTHER_FILLED, POSITION_GONE, BY_SPLIT, NO_SHORT, TURNING, NO_TURN, CROSSES, REACHED, NO_CHANGE, RISK) = range(35) # RISK + code: a limit on risk
+ OTHER_FILLED, POSITION_GONE, BY_SPLIT, NO_SHORT, TURNING, NO_TURN, CROSSES, REACHED, NO_CHANGE, NOT_SLICED, SLICES_OVER, ALL_FILLED,
+ RISK) = range(38) # RISK + code: a limit on risk
 DONE, GROW, TOO_LARGE = range(3)
 
 # %% ../nbs/29_orders.ipynb #emit

@@ -58,7 +58,10 @@ class Watch:
         if e.kind == "session": self.currency = e.data["currency"]
         elif e.kind == "signal": self.signals[e.strategy_id, e.symbol] = e
         elif e.kind == "order": self.orders[e.order_id] = dict(at=e.timestamp, strategy_id=e.strategy_id, symbol=e.symbol, state="waiting", **e.data)
-        elif e.kind in GONE or e.kind == "fill" and not e.data.get("left"): self.orders.pop(e.order_id, None)
+        elif e.kind == "parent" and e.data["status"] == "submitted":
+            self.orders[e.order_id] = dict(at=e.timestamp, strategy_id=e.strategy_id, symbol=e.symbol, state="in slices", type=e.data["algo"],
+                                           **e.data)
+        elif e.kind in (*GONE, "parent") or e.kind == "fill" and not e.data.get("left"): self.orders.pop(e.order_id, None)
         elif e.kind in ("fill", "trigger", "modify") and e.order_id in self.orders: self.orders[e.order_id] |= dict(state=f"{e.kind} seen", **e.data)
         elif e.kind == "risk": self.breaches.append(e)
         if e.kind == "fill": self.fills.append(e)

@@ -439,8 +439,8 @@ def orders(run: Run, state: State) -> Iterator[Block]:
     yield from which
     o = {n: x[shown] for n, x in o.items()}
     words = dict(order_id="Order", timestamp="Placed", symbol="Symbol", strategy_id="Strategy", side="Side", type="Type", quantity="Quantity",
-                 notional="Amount", status="Status", filled_quantity="Filled", average_price="Price", closed="Closed", reason="Why")
-    names = [n for n in words if n in o and (n != "strategy_id" or len(run.strategies) > 1) and (n != "reason" or any(o[n]))]
+                 notional="Amount", status="Status", filled_quantity="Filled", average_price="Price", closed="Closed", parent="Part of", reason="Why")
+    names = [n for n in words if n in o and (n != "strategy_id" or len(run.strategies) > 1) and (n not in ("parent", "reason") or any(o[n]))]
     numbers = {n for n in names if n in ("quantity", "notional", "filled_quantity", "average_price")}
     cells = {n: [short(x) for x in o[n]] if n in ("timestamp", "closed") else [x.replace("_", " ") for x in o[n]] if n == "type"
              else [figures(x) for x in o[n]] if n in numbers else o[n] for n in names}

@@ -459,7 +459,7 @@ def _simulated(job: Job, records: Mapping[str, list[Signal]], spoken: Spoken) ->
 
 # %% ../nbs/63_runs.ipynb #execute
 _ORDERS = {"order": "order accepted", "reject": "order rejected", "cancel": "order cancelled", "fill": "order filled", "expire": "order expired",
-           "modify": "order changed", "trigger": "stop reached"}
+           "modify": "order changed", "trigger": "stop reached", "parent": "sliced order"}
 
 def execute(
     job: Job,

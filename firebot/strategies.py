@@ -42,6 +42,7 @@ class Strategy:
     window: int = 1 # Rows that `signals` looks at, its own included
     together: tuple[str, ...] = () # Symbols that `signals` sees side by side; none: each by itself
     places_orders: bool = False # Whether `generate_signal` may answer with an `Order` too
+    volume_days: int = 0 # Past days whose volumes its `vwap` orders are cut by
 
     def __init__(
         self,
@@ -227,6 +228,12 @@ def _opinion(strategy: Strategy, got: Any, symbol: str) -> float:
     if got.confidence == 0: raise OrderError(f"{strategy.strategy_id}, {symbol}: confidence 0 is no opinion; return None.")
     return float(got.direction.value * got.confidence)
 
+def _cuttable(strategy: Strategy, order: Order) -> Order:
+    "`order`; one that needs volumes which nobody remembers is refused."
+    if order.algo is None or order.algo.algo != "vwap" or order.algo.days <= strategy.volume_days: return order
+    raise OrderError(f"{strategy.strategy_id} cuts an order by the volumes of {order.algo.days} days and remembers {strategy.volume_days}; "
+                     f"give the class volume_days = {order.algo.days}.")
+
 def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,
              records: list[Signal] | None) -> np.ndarray:
     out, names, listens = np.full(here.shape, np.nan), list(features), _own(strategy, "on_data")
@@ -241,7 +248,7 @@ def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, 
             got = strategy.generate_signal({name: value[s][u] for name, value in zip(names, values)})
             if got is None: continue
             if isinstance(got, Order) and strategy.places_orders and got.symbol == panel.symbols[s]:
-                strategy._orders.append(got)
+                strategy._orders.append(_cuttable(strategy, got))
                 continue
             out[t, s] = _opinion(strategy, got, panel.symbols[s])
             if records is not None and isinstance(got, Signal): records.append(got)

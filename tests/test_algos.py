@@ -12,8 +12,8 @@ from firebot.desk import ExecutionEngine
 from firebot.engine import Account, Seat, Setup
 from firebot.feed import make_panel
 from firebot.fills import Costs
+from firebot.journal import order_rows
 from firebot.models import ActionKind, Bars, CorporateAction, Instrument, Order, OrderSide, OrderStatus, from_ns, session_open, to_ns
-from firebot.orders import NEXT_ORDER
 
 
 @st.composite
@@ -84,7 +84,7 @@ def market(rng, split=None):
 
 
 def bought(desk, slicing, quantity):
-    return desk.submit_sliced(Order("", from_ns(0), "IBM", OrderSide.BUY, quantity=Decimal(quantity), strategy_id="hand"), slicing)
+    return desk.submit_order(Order("", from_ns(0), "IBM", OrderSide.BUY, quantity=Decimal(quantity), strategy_id="hand", algo=slicing))
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(ALGOS), st.integers(1, 6), st.sampled_from([None, True, False]), st.integers(1, 2000))
@@ -105,6 +105,11 @@ def test_parent_and_children_tie_out_in_the_journal(seed, algo, slices, finish, 
     fills = {c.order_id: sum(Decimal(e.data["quantity"]) for e in events if e.kind == "fill" and e.order_id == c.order_id) for c in parts}
     assert [c.filled for c in parts] == list(fills.values()) and whole.filled == sum(fills.values()) <= quantity
     assert whole.status == OrderStatus.FILLED if whole.filled == quantity else whole.status != OrderStatus.FILLED
+    ends = [e.data for e in events if e.kind == "parent"][1:]
+    assert [(e["status"], Decimal(e["filled"])) for e in ends] == ([(whole.status.value, whole.filled)] if whole.reason else [])
+    rows = {r["order_id"]: r for r in order_rows(events)}
+    assert rows[name]["filled_quantity"] == whole.filled and rows[name]["type"] == algo
+    assert sum(r["filled_quantity"] for r in rows.values() if r["parent"] == name) == whole.filled
     asked, filled = [], 0 # what the page on slices asks for, given what was got
     got = iter([int(c.filled) for c in parts])
     turns = [t for t in range(begun, len(panel)) if not np.isnan(panel.close[t, 0])][:slices]
@@ -115,7 +120,6 @@ def test_parent_and_children_tie_out_in_the_journal(seed, algo, slices, finish, 
                 filled += next(got)
         assert [int(c.quantity) for c in parts] == asked
     batch = Account(setup, len(panel)) # the children's intents, all of history at once
-    batch.state.counters[NEXT_ORDER] = 2 # the parent took the first
     batch.walk(desk._window, desk._actions, np.array(sent).reshape(len(sent), -1), 0, len(panel))
     assert (batch.events == desk.account.events).all() and (batch.equity == desk.account.equity).all()
 

@@ -330,7 +330,7 @@ def test_the_life_of_orders() -> None:
     assert [r["closed"] and r["closed"].minute - 30 for r in rows] == [None, 7, 6, 9, 4]
     text = orders_csv(events, dict(IBM="America/New_York"))
     assert text.splitlines()[2] == ("O2,2012-01-04T09:31:00-05:00,IBM,buy,market,,5000.00,filled,26,185.57,"
-                                    "2012-01-04T09:37:00-05:00,,'=momentum")
+                                    "2012-01-04T09:37:00-05:00,,'=momentum,")
     assert next(csv.reader(io.StringIO(text))) == list(ORDER_COLUMNS)
 
 

@@ -11,13 +11,14 @@ from test_kernel import scenarios
 
 import firebot.rules
 from firebot.config import RiskConfig
-from firebot.engine import Seat, Setup
+from firebot.engine import Seat, Setup, to_events
 from firebot.ensembles import SEAT, Ensemble
 from firebot.feed import Panel, load_panel, make_panel
 from firebot.fills import PROFILES, get_profile
 from firebot.indicators import Param
-from firebot.models import ConfigError
+from firebot.models import ConfigError, OrderError, Slicing
 from firebot.orders import E_FILL, E_RISK, V_KIND
+from firebot.paper import PaperSession, take
 from firebot.parity import STAGES, Parity, forked, history_of, parity
 from firebot.sources import SampleSource
 from firebot.strategies import STRATEGIES, Strategy
@@ -103,6 +104,60 @@ def test_a_strategy_that_places_orders() -> None:
     setup = Setup(tuple(Seat(s.strategy_id, size_value=Decimal(20)) for s in ideas), panel.instruments)
     found = parity(panel, ideas, setup, forked(ideas, setup, "1d"), kills=(20, 60))
     assert found.identical and found.events > 20, str(found)
+
+
+class Slices(Strategy):
+    "Buys and sells in slices, by each algorithm in turn"
+    places_orders, volume_days = True, 3
+    params = {"finish": Param(1, 0, 1)}
+    def features(self) -> dict[str, tuple]: return {"price": ("last",)}
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args) # type: ignore[arg-type]
+        self.asked, self.held = 0, Decimal(0)
+    def on_fill(self, order: object) -> None: self.held += self.fill.signed_quantity
+    def state(self) -> dict[str, object]: return {"asked": self.asked, "held": str(self.held)}
+    def restore(self, state: dict) -> None: self.asked, self.held = state["asked"], Decimal(state["held"])
+    def generate_signal(self, features: dict[str, float]) -> object:
+        self.asked += 1
+        if self.asked % 9: return None
+        algo = ("twap", "vwap", "participation")[self.asked // 9 % 3]
+        cut = Slicing(algo, 4, Decimal("0.00001"), Decimal("0.0001"), bool(self.config["finish"]), 3)
+        if self.held > 300: return self.order("sell", Decimal(200), algo=cut, reduce_only=True)
+        return self.order("buy", Decimal(150), algo=cut)
+
+
+@pytest.mark.parametrize(("resolution", "profile"), [("1d", "realistic"), ("1m", "next_open"), ("1h", "instant")])
+def test_orders_in_slices(resolution: str, profile: str) -> None:
+    "Parents, their children and their ends are the same on both clocks, killed between two slices."
+    panel = bars(resolution)[-170:]
+    ideas = [Slices("slices"), Slices("more", {"finish": 0})]
+    setup = Setup(tuple(Seat(s.strategy_id) for s in ideas), panel.instruments, profile=get_profile(profile),
+                  risk=RiskConfig(max_daily_loss_pct=Decimal("0.2"), max_drawdown_pct=Decimal(1), auto_disable_on_breach=True))
+    found = parity(panel, ideas, setup, forked(ideas, setup, panel.resolution), kills=(20, 22, 23, 60))
+    events = list(to_events(np.concatenate(history_of(panel, ideas, setup).events), setup))
+    parents = [e for e in events if e.kind == "parent"]
+    assert found.identical and {e.data["algo"] for e in parents if e.data["status"] == "submitted"} == {"twap", "vwap", "participation"}, str(found)
+    for end in (e for e in parents if e.data["status"] != "submitted"):
+        children = {e.order_id for e in events if e.kind == "order" and e.data.get("parent") == end.order_id}
+        assert Decimal(end.data["filled"]) == sum(Decimal(e.data["quantity"]) for e in events if e.kind == "fill" and e.order_id in children)
+
+
+def test_stopping_flat_ends_what_is_in_slices(tmp_path: Path) -> None:
+    panel = bars("1d")
+    with PaperSession(tmp_path / "s", [Slices("slices")], Setup((Seat("slices"),), panel.instruments)) as session:
+        for t in range(7): take(session, panel[t:t + 1])
+        told = session.step("stop", {"flatten": True, "id": "a person"})
+        assert session.live.row == 7 and not session.live.slicer.parents
+    ends = [e.data for e in told if e.kind == "parent"]
+    assert ends and {(d["status"], d["reason"]) for d in ends} == {("cancelled", "by request")} and any(Decimal(d["filled"]) for d in ends)
+
+
+def test_a_profile_of_volumes_must_be_declared() -> None:
+    class Forgets(Slices):
+        volume_days = 2
+    ideas = [Forgets("forgets")]
+    setup = Setup((Seat("forgets"),), bars("1d").instruments)
+    with pytest.raises(OrderError, match="volume_days = 3"): history_of(bars("1d"), ideas, setup)
 
 
 @pytest.mark.parametrize("method", ["majority", "stacked"])
