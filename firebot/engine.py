@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from decimal import Decimal
 from functools import cached_property
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from .config import RiskConfig, StrategyRiskConfig
 from .feed import Panel, row_days
 from .fills import RATE, Costs, Profile, Rules, get_profile, make_rules
 from .journal import Event, plain_json
-from .kernel import advance
+from .kernel import BOUND_WORDS, advance, bind
 from firebot.models import (
     ConfigError,
     DataError,
@@ -101,6 +102,7 @@ from firebot.orders import (
     REASONS,
     ROW,
     SIZE_RULES,
+    SURE,
     TAKEN_ROW,
     TIFS,
     TOO_LARGE,
@@ -376,6 +378,7 @@ class Account:
         self.equity = np.zeros((rows, len(self.state.money)), np.int64)
         self._events, self._n = np.zeros((256, EVENT_COLUMNS), np.int64), 0
         self._per_cash = 10**(RATE - setup.cash_scale)
+        self._bound, self._memory = (None,) * 5, np.zeros(BOUND_WORDS, np.int64)
 
     @property
     def events(self) -> np.ndarray:
@@ -390,29 +393,44 @@ class Account:
         self._events = more
         self.state = self.state._replace(orders=np.concatenate([o, np.zeros((orders, ORDER_COLUMNS), np.int64)]))
 
+    def __getstate__(self) -> dict[str, Any]: # of a copy, whose arrays are elsewhere
+        return self.__dict__ | {"_bound": (None,) * 5, "_memory": np.zeros(BOUND_WORDS, np.int64)}
+
+    def _bind(self, window: Window, actions: Actions) -> None:
+        "Have the kernel know where everything is, unless it does."
+        now: tuple[Any, ...] = (self.state, window, actions, self._events, self.equity)
+        if all(map(is_, now, self._bound)): return
+        bind(self._memory, self.state, self.spec, self.rules, window, actions, self._per_cash, self._events, self.equity)
+        self._bound = now
+
     def walk(self, window: Window, actions: Actions, intents: np.ndarray, t0: int, t1: int) -> int:
         "Advance from row `t0` to `t1`; the number of new events."
-        if t0 >= t1 and not len(intents): return 0
-        before, stamps = self._n, intents[:, I_ROW]
-        if len(stamps) and not (t0 - 1 <= stamps[0] and stamps[-1] <= max(t0, t1) - 1 and (np.diff(stamps) >= 0).all()):
-            raise OrderError(f"intents of rows {stamps[0]} to {stamps[-1]} do not belong to a walk from row {t0} to {t1}, or are out of order.")
+        if len(intents): self._belong(intents, t0, t1)
+        elif t0 >= t1: return 0
         self._fits(window, intents, t1 > t0)
-        self.state.counters[INTENT] = 0
-        if (room := 3 * len(intents) + 256 - len(self._events) + self._n) > 256: self._grow(room, 0)
+        self.state.counters[INTENT], before = 0, self._n
         while True:
-            status, n = advance(self.state, self.spec, self.rules, intents, window, actions, self._per_cash, t0, t1, self._events,
-                                self._n, self.equity)
+            self._bind(window, actions)
+            status, n = advance(self._memory, intents, t0, t1, self._n)
             if status == TOO_LARGE:
                 raise MoneyError(f"an amount at row {self.state.counters[ROW] - 1} does not fit the exact number model; "
                                  "use coarser ticks and lots or a smaller account.")
-            self._n, t0 = n, int(self.state.counters[ROW])
-            if status == DONE: return self._n - before
+            self._n = n
+            if status == DONE: return n - before
+            t0 = int(self.state.counters[ROW])
             self._grow(len(self._events) + 2048, len(self.state.orders) + 64)
+
+    def _belong(self, intents: np.ndarray, t0: int, t1: int) -> None:
+        "Refuse intents of other rows; make room for the events of the rest."
+        stamps = intents[:, I_ROW]
+        if not (t0 - 1 <= stamps[0] and stamps[-1] <= max(t0, t1) - 1 and (stamps[1:] >= stamps[:-1]).all()):
+            raise OrderError(f"intents of rows {stamps[0]} to {stamps[-1]} do not belong to a walk from row {t0} to {t1}, or are out of order.")
+        if (room := 3 * len(intents) + 256 - len(self._events) + self._n) > 256: self._grow(room, 0)
 
     def _fits(self, window: Window, intents: np.ndarray, bars: bool) -> None:
         "Refuse orders that need more of the bars than the window has."
         if not bars or (window.high.size and window.day.size) or not (len(intents) or self.state.counters[FANCY]): return
-        own = intents[intents[:, I_KIND] == ORDER]
+        own = intents[intents[:, I_KIND] == ORDER] if intents[:, I_KIND].any() else intents[:0]
         rests = (own[:, I_TYPE] != MARKET) | (own[:, I_TIF] != GTC) | (own[:, I_B_STOP:] != 0).any(axis=1)
         if rests.any() or (self.state.counters[FANCY] and not window.high.size):
             raise OrderError("orders other than market orders rest, and the window has opens and closes only; make it with whole=True.")
@@ -558,10 +576,11 @@ def _reasons(event: Event, record: Signal | None) -> dict[str, Any]:
 def _tell(rows: np.ndarray, setup: Setup, signals: Mapping[str, np.ndarray | StreamRunner], orders: dict[int, list[int]]) -> None:
     "Tell those who listen of the fills in `rows`; `orders` keeps the rows that accepted an order."
     for e in rows.tolist():
+        if e[V_KIND] == E_ORDER: orders[e[V_ORDER]] = e
+        if e[V_KIND] != E_FILL: continue
         name, i = setup.seats[e[V_STRATEGY]].strategy_id, setup.instruments[e[V_SYMBOL]]
         runner = signals[name]
-        if e[V_KIND] == E_ORDER: orders[e[V_ORDER]] = e
-        if e[V_KIND] != E_FILL or not isinstance(runner, StreamRunner): continue
+        if not isinstance(runner, StreamRunner): continue
         accepted, ids = orders[e[V_ORDER]], (fill_name(e[V_FILL]), order_name(e[V_ORDER]))
         quantity, price = from_int(e[V_QUANTITY], setup.quantity_scale(i)), from_int(e[V_PRICE], setup.price_scale(i))
         amount, fee, side = *(from_int(e[v], setup.cash_scale) for v in (V_AMOUNT, V_FEE)), OrderSide(_SIDES[e[V_SIDE]])
@@ -569,6 +588,26 @@ def _tell(rows: np.ndarray, setup: Setup, signals: Mapping[str, np.ndarray | Str
         order = Order(ids[1], from_ns(accepted[V_TIME]), i.symbol, side, OrderType(TYPES[accepted[V_TYPE]]), quantity, notional, name,
                       OrderStatus.PARTIALLY_FILLED if e[V_LIMIT] else OrderStatus.FILLED)
         runner.filled(order, Fill(*ids, from_ns(e[V_TIME]), i.symbol, side, quantity, price, amount, fee, name))
+
+# %% ../nbs/34_engine.ipynb #said
+_NOTHING = np.zeros((0, INTENT_COLUMNS), np.int64)
+
+def _opinions(k: int, t: int, said: list[tuple[int, float]]) -> np.ndarray: # int64 [N, INTENT_COLUMNS]
+    "What seat `k` says of some symbols at row `t`, as intents."
+    out = np.zeros((len(said), INTENT_COLUMNS), np.int64)
+    for it, (s, x) in zip(out, said):
+        it[I_ROW], it[I_STRATEGY], it[I_SYMBOL] = t, k, s
+        it[I_SIDE], it[I_CONFIDENCE] = (x > 0) - (x < 0), round(abs(x) * SURE)
+    return out
+
+def _said(k: int, x: np.ndarray | StreamRunner, panel: Panel, records: list[Signal] | None) -> Iterator[np.ndarray]:
+    "The intents of seat `k` at each row."
+    if isinstance(x, StreamRunner):
+        for t, said in enumerate(x.through(panel, records)): yield _opinions(k, t, said) if said else _NOTHING
+        return
+    rows = signal_intents([x])
+    rows[:, I_STRATEGY], cuts = k, np.searchsorted(rows[:, I_ROW], np.arange(len(panel) + 1)).tolist()
+    yield from (rows[a:b] for a, b in zip(cuts, cuts[1:]))
 
 # %% ../nbs/34_engine.ipynb #step
 def stepwise(
@@ -579,21 +618,22 @@ def stepwise(
     quotes: Mapping[str, Quotes] | None = None, # By symbol, where there are any
 ) -> Result:
     "Run `signals` over `panel` one bar at a time."
-    whole = any(isinstance(x, StreamRunner) and x.strategy.places_orders for x in signals.values())
-    window, actions = make_window(panel, setup, whole, quotes)
-    account, orders = Account(setup, len(panel)), dict[int, list[int]]()
-    def opinion(name: str, t: int) -> np.ndarray: # float64 [1, S]
-        x = signals[name]
-        return x[t:t + 1] if isinstance(x, np.ndarray) else x.update(panel[t:t + 1], records[name] if records else None)[None]
+    runners = {name: x for name, x in signals.items() if isinstance(x, StreamRunner)}
+    window, actions = make_window(panel, setup, any(r.strategy.places_orders for r in runners.values()), quotes)
+    account, orders, names = Account(setup, len(panel)), dict[int, list[int]](), [s.strategy_id for s in setup.seats]
+    said = [_said(k, signals[name], panel, records[name] if records and name in runners else None) for k, name in enumerate(names)]
+    placing = [(name, r) for name, r in runners.items() if r.strategy.places_orders]
     def wishes(t: int) -> np.ndarray:
-        said = signal_intents([opinion(s.strategy_id, t) for s in setup.seats], t)
-        own = [order_intent(changed(o, strategy_id=k), setup, t) for k, x in signals.items() if isinstance(x, StreamRunner) for o in x.take_orders()]
-        return np.concatenate([said, np.array(own)]) if own else said
+        parts = [x for seat in said if len(x := next(seat))]
+        own = [order_intent(changed(o, strategy_id=name), setup, t) for name, r in placing for o in r.take_orders()]
+        if own: parts.append(np.array(own))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else _NOTHING
     def walk(intents: np.ndarray, t0: int, t1: int) -> None:
-        if new := account.walk(window, actions, intents, t0, t1): _tell(account.events[-new:], setup, signals, orders)
-    nothing = np.zeros((0, INTENT_COLUMNS), np.int64)
+        if (new := account.walk(window, actions, intents, t0, t1)) and runners: _tell(account.events[-new:], setup, signals, orders)
+    wanted = _NOTHING
     for t in range(len(panel)):
-        walk(nothing, t, t + 1)
-        walk(wishes(t), t + 1, t + 1)
+        walk(wanted, t, t + 1) # what was wanted at the last close, then the bar
+        wanted = wishes(t)
+    walk(wanted, t + 1, t + 1)
     walk(finalize_intents(setup, t), t + 1, t + 1)
     return Result(panel, setup, account.events, account.equity, account.state)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from .compiled import compiled
 from .features import Declaration, FeaturePipeline, array, plain
 from .feed import Panel
 from .indicators import Param, check_params
@@ -161,15 +162,26 @@ def crossed_above(
     b: np.ndarray, # [T, S]
 ) -> np.ndarray: # bool [T, S]
     "Where `a` was below `b` a bar ago and is above it now."
-    return (shift(a) < shift(b)) & (a > b)
+    out = a > b
+    out[1:] &= a[:-1] < b[:-1]
+    out[:1] = False
+    return out
 
 # %% ../nbs/22_strategies.ipynb #vectorised
+@compiled
+def _too_sure(x: np.ndarray) -> bool: # [T, S]
+    "Whether a value lies beyond -1 and 1."
+    for t in range(x.shape[0]):
+        for s in range(x.shape[1]):
+            if abs(x[t, s]) > 1.0: return True
+    return False
+
 def _opinions(strategy: Strategy, features: dict[str, np.ndarray]) -> np.ndarray:
     "What a vectorised strategy says, checked."
     if not features: raise ConfigError(f"{strategy.strategy_id} is vectorised and needs a feature; `last` is the close.")
     shape, got = next(iter(features.values())).shape, np.asarray(strategy.signals(features), np.float64)
     if got.shape != shape: raise OrderError(f"{strategy.strategy_id} gave signals of shape {got.shape}; it must be {shape}.")
-    if (np.abs(got) > 1).any():
+    if _too_sure(got := np.ascontiguousarray(got)):
         raise OrderError(f"{strategy.strategy_id} gave the signal {got[np.abs(got) > 1][0]}; it must be between -1 and 1.")
     return got
 
@@ -227,24 +239,33 @@ def _opinion(strategy: Strategy, got: Any, symbol: str) -> float:
     if got.confidence == 0: raise OrderError(f"{strategy.strategy_id}, {symbol}: confidence 0 is no opinion; return None.")
     return float(got.direction.value * got.confidence)
 
-def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,
-             records: list[Signal] | None) -> np.ndarray:
-    out, names, listens = np.full(here.shape, np.nan), list(features), _own(strategy, "on_data")
+def _asked(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,
+           records: list[Signal] | None) -> Iterator[list[tuple[int, float]]]:
+    "What it answers about the symbols of each row, once the row is wanted."
+    names, symbols, listens = list(features), panel.symbols, _own(strategy, "on_data")
     for t, u, (bars, asked, *values) in _columns(here, warm, *features.values()):
         for s in range(len(bars) if listens else 0):
             if not bars[s][u]: continue
             strategy._at, strategy._bar = (panel, t, s), None
             strategy.on_data(strategy.bar)
-        for s in range(len(asked)):
-            if not asked[s][u]: continue
+        said = []
+        for s, there in enumerate(asked):
+            if not there[u]: continue
             strategy._at, strategy._bar = (panel, t, s), None
             got = strategy.generate_signal({name: value[s][u] for name, value in zip(names, values)})
             if got is None: continue
-            if isinstance(got, Order) and strategy.places_orders and got.symbol == panel.symbols[s]:
+            if isinstance(got, Order) and strategy.places_orders and got.symbol == symbols[s]:
                 strategy._orders.append(got)
                 continue
-            out[t, s] = _opinion(strategy, got, panel.symbols[s])
-            if records is not None and isinstance(got, Signal): records.append(got)
+            said.append((s, _opinion(strategy, got, symbols[s])))
+            if records is not None: records.append(got)
+        yield said
+
+def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,
+             records: list[Signal] | None) -> np.ndarray:
+    out = np.full(here.shape, np.nan)
+    for t, said in enumerate(_asked(strategy, features, panel, here, warm, records)):
+        for s, x in said: out[t, s] = x
     return out
 
 def _columns(*arrays: np.ndarray) -> Iterator[tuple[int, int, list[list[list[Any]]]]]:
@@ -302,6 +323,34 @@ def batch_signals(
     if records is not None: records += _records(strategy, out, features, panel, here)
     return out
 
+# %% ../nbs/22_strategies.ipynb #shown
+@compiled
+def _shown(past: np.ndarray, rows: np.ndarray, close: np.ndarray, columns: np.ndarray, together: bool, own: np.ndarray, ready: np.ndarray) -> int:
+    "Move windows [F, W, N] on by features [F, S], where there is a bar; the number of those, which are marked in `own` [N] and `ready` [N]."
+    (F, W, N), here = past.shape, 0
+    for j in range(N):
+        own[j] = not np.isnan(close[columns[j]])
+        here += own[j]
+    if together and here < N: # all of them or none
+        own[:], here = False, 0
+    for j in range(N):
+        ready[j] = own[j]
+        if not own[j]: continue
+        for f in range(F):
+            for w in range(W - 1): past[f, w, j] = past[f, w + 1, j]
+            past[f, W - 1, j] = rows[f, columns[j]]
+            for w in range(W): ready[j] &= not np.isnan(past[f, w, j])
+    if together and not ready.all(): ready[:] = False
+    return here
+
+@compiled
+def _heard(said: np.ndarray, columns: np.ndarray, own: np.ndarray, ready: np.ndarray, out: np.ndarray) -> None:
+    "Put the last row of `said` [W, n] to the symbols that it is about, out [S], where they are ready."
+    out[:], i = np.nan, 0
+    for j in range(len(own)):
+        if ready[j]: out[columns[j]] = said[-1, i]
+        i += own[j]
+
 # %% ../nbs/22_strategies.ipynb #stream
 class StreamRunner:
     "A strategy of either form, fed row by row"
@@ -310,10 +359,11 @@ class StreamRunner:
         strategy: Strategy,
         symbols: int, # How many
     ) -> None:
-        self.strategy, self.features = strategy, strategy.pipeline.stream(symbols)
-        shape = strategy.window, len(strategy.together) or symbols
+        self.strategy, self.features, names = strategy, strategy.pipeline.stream(symbols), strategy.pipeline.get_feature_names()
+        n = len(strategy.together) or symbols
         self._columns: np.ndarray | None = None
-        self._past = {name: np.full(shape, np.nan) for name in strategy.pipeline.get_feature_names()}
+        self._windows, self._own, self._ready = np.full((len(names), strategy.window, n), np.nan), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+        self._past = dict(zip(names, self._windows))
 
     def update(
         self,
@@ -323,16 +373,37 @@ class StreamRunner:
         "What the strategy thinks once `row` has ended."
         strategy = self.strategy
         if self._columns is None: self._columns = groups(strategy, row.symbols).ravel()
-        features = {name: x[None] for name, x in self.features.update(row).items()}
-        here = ~np.isnan(row.close)
-        if not strategy.vectorised: return _per_bar(strategy, features, row, here, _warm(features, here), records)[0]
-        out = self._last_row(features, here[0], self._columns)
-        if records is None: return out
-        for s in np.flatnonzero(~np.isnan(out)).tolist():
-            own = slice(None) if strategy.together else slice(s, s + 1)
-            reasons = _reasons(strategy, row, 0, s, {name: x[:, own].copy() for name, x in self._past.items()})
-            records.append(_record(strategy, row, 0, s, float(out[s]), reasons))
+        if not strategy.vectorised:
+            features, here = {name: x[None] for name, x in self.features.update(row).items()}, ~np.isnan(row.close)
+            return _per_bar(strategy, features, row, here, _warm(features, here), records)[0]
+        out = self._last_row(self.features.table(row), np.ascontiguousarray(row.close[0]), self._columns)
+        if records is not None and not np.isnan(out).all(): records += self._recorded(out, row)
         return out
+
+    def through(
+        self,
+        panel: Panel, # Rows that follow those it has seen
+        records: list[Signal] | None = None, # Takes the signals as records too
+    ) -> Iterator[list[tuple[int, float]]]: # Of each row, the symbols it has an opinion on, and the opinion
+        "What the strategy thinks after each row; it is asked no sooner than its answer is taken."
+        if self.strategy.vectorised:
+            for t in range(len(panel)): yield [(s, x) for s, x in enumerate(self.update(panel[t:t + 1], records).tolist()) if x == x]
+        else:
+            features, here = self.features.over(panel), ~np.isnan(panel.close)
+            yield from _asked(self.strategy, features, panel, here, _warm(features, here), records)
+
+    def _recorded(self, out: np.ndarray, row: Panel) -> list[Signal]:
+        "What it said [S] as records."
+        strategy, at = self.strategy, np.flatnonzero(~np.isnan(out))
+        places = zip(at.tolist(), out[at].tolist())
+        if strategy.together or _own(strategy, "details"):
+            def past(s: int) -> dict[str, np.ndarray]:
+                own = slice(None) if strategy.together else slice(s, s + 1)
+                return {name: x[:, own].copy() for name, x in self._past.items()}
+            return [_record(strategy, row, 0, s, x, _reasons(strategy, row, 0, s, past(s))) for s, x in places]
+        strategy._at, strategy._bar = (row, 0, int(at[-1])), None
+        found = zip(*self._windows[:, -1, at].tolist())
+        return [_record(strategy, row, 0, s, x, dict(zip(self._past, values))) for (s, x), values in zip(places, found)]
 
     def filled(
         self,
@@ -348,17 +419,14 @@ class StreamRunner:
         out, self.strategy._orders = self.strategy._orders, []
         return out
 
-    def _last_row(self, features: dict[str, np.ndarray], here: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        own, out = here[columns], np.full(len(here), np.nan)
-        if self.strategy.together: own[:] = own.all()
-        if not own.any(): return out
-        every = slice(None) if own.all() else own # of the common case no copy by place
-        for name, x in self._past.items(): x[:-1, every], x[-1, every] = x[1:, every], features[name][0, columns][every]
-        past = {name: x[:, every].copy() for name, x in self._past.items()}
-        said = _opinions(self.strategy, past)[-1]
-        ready = np.logical_and.reduce([~np.isnan(x) for x in past.values()]).all(axis=0)
-        if self.strategy.together: ready[:] = ready.all()
-        out[columns[every]] = np.where(ready, said, np.nan)
+    def _last_row(self, rows: np.ndarray, close: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        own, ready, out = self._own, self._ready, np.empty(len(close))
+        here = _shown(self._windows, rows, close, columns, bool(self.strategy.together), own, ready)
+        if not here:
+            out[:] = np.nan
+            return out
+        past = self._windows.copy() if here == len(own) else self._windows[:, :, own] # its own to change
+        _heard(_opinions(self.strategy, dict(zip(self._past, past))), columns, own, ready, out)
         return out
 
     def state(self) -> dict[str, Any]: # Fit for JSON
