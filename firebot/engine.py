@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from decimal import Decimal
 from functools import cached_property
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -371,6 +370,8 @@ def arm_intent(
     return out
 
 # %% ../nbs/34_engine.ipynb #account
+_UNBOUND: tuple[Any, ...] = (None,) * 5 # What the kernel knows of: state, window, actions, events, equity
+
 class Account:
     "Drives the kernel over a timeline of bars."
     def __init__(self, setup: Setup, rows: int) -> None:
@@ -378,7 +379,7 @@ class Account:
         self.equity = np.zeros((rows, len(self.state.money)), np.int64)
         self._events, self._n = np.zeros((256, EVENT_COLUMNS), np.int64), 0
         self._per_cash = 10**(RATE - setup.cash_scale)
-        self._bound, self._memory = (None,) * 5, np.zeros(BOUND_WORDS, np.int64)
+        self._bound, self._memory = _UNBOUND, np.zeros(BOUND_WORDS, np.int64)
 
     @property
     def events(self) -> np.ndarray:
@@ -394,23 +395,23 @@ class Account:
         self.state = self.state._replace(orders=np.concatenate([o, np.zeros((orders, ORDER_COLUMNS), np.int64)]))
 
     def __getstate__(self) -> dict[str, Any]: # of a copy, whose arrays are elsewhere
-        return self.__dict__ | {"_bound": (None,) * 5, "_memory": np.zeros(BOUND_WORDS, np.int64)}
+        return self.__dict__ | {"_bound": _UNBOUND, "_memory": np.zeros(BOUND_WORDS, np.int64)}
 
     def _bind(self, window: Window, actions: Actions) -> None:
-        "Have the kernel know where everything is, unless it does."
-        now: tuple[Any, ...] = (self.state, window, actions, self._events, self.equity)
-        if all(map(is_, now, self._bound)): return
+        "Have the kernel know where everything is."
+        self._bound = self.state, window, actions, self._events, self.equity
         bind(self._memory, self.state, self.spec, self.rules, window, actions, self._per_cash, self._events, self.equity)
-        self._bound = now
 
     def walk(self, window: Window, actions: Actions, intents: np.ndarray, t0: int, t1: int) -> int:
         "Advance from row `t0` to `t1`; the number of new events."
         if len(intents): self._belong(intents, t0, t1)
         elif t0 >= t1: return 0
-        self._fits(window, intents, t1 > t0)
+        if t1 > t0 and not (len(window.high) and len(window.day)): self._fits(window, intents)
         self.state.counters[INTENT], before = 0, self._n
         while True:
-            self._bind(window, actions)
+            state, seen, acts, events, equity = self._bound
+            known = seen is window and acts is actions and state is self.state and events is self._events and equity is self.equity
+            if not known: self._bind(window, actions)
             status, n = advance(self._memory, intents, t0, t1, self._n)
             if status == TOO_LARGE:
                 raise MoneyError(f"an amount at row {self.state.counters[ROW] - 1} does not fit the exact number model; "
@@ -427,9 +428,9 @@ class Account:
             raise OrderError(f"intents of rows {stamps[0]} to {stamps[-1]} do not belong to a walk from row {t0} to {t1}, or are out of order.")
         if (room := 3 * len(intents) + 256 - len(self._events) + self._n) > 256: self._grow(room, 0)
 
-    def _fits(self, window: Window, intents: np.ndarray, bars: bool) -> None:
+    def _fits(self, window: Window, intents: np.ndarray) -> None:
         "Refuse orders that need more of the bars than the window has."
-        if not bars or (window.high.size and window.day.size) or not (len(intents) or self.state.counters[FANCY]): return
+        if not (len(intents) or self.state.counters[FANCY]): return
         own = intents[intents[:, I_KIND] == ORDER] if intents[:, I_KIND].any() else intents[:0]
         rests = (own[:, I_TYPE] != MARKET) | (own[:, I_TIF] != GTC) | (own[:, I_B_STOP:] != 0).any(axis=1)
         if rests.any() or (self.state.counters[FANCY] and not window.high.size):
