@@ -492,7 +492,8 @@ class FeatureStream:
         self._cells = list(zip(self._own.sources, self._rows[:, 0]))
         self._plain = not (self._derived or self._coarse or self._own.others)
         self._priced = np.array([c in PRICES for c in self._own.sources], np.bool_)
-        self._order = np.array([self._lines.get(name, 0) for name in self.names], np.int64)
+        order = [self._lines.get(name, 0) for name in self.names]
+        self._order = slice(len(order)) if order == [*range(len(order))] else order # Of the lines, those that are asked for
 
     def update(
         self,

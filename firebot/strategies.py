@@ -162,10 +162,10 @@ def crossed_above(
     b: np.ndarray, # [T, S]
 ) -> np.ndarray: # bool [T, S]
     "Where `a` was below `b` a bar ago and is above it now."
-    out = a > b
-    out[1:] &= a[:-1] < b[:-1]
-    out[:1] = False
-    return out
+    now, before = a > b, a[:-1] < b[:-1]
+    now[:1] = False
+    now[1:] &= before
+    return now
 
 # %% ../nbs/22_strategies.ipynb #vectorised
 @compiled
@@ -279,10 +279,11 @@ def _warm(features: dict[str, np.ndarray], here: np.ndarray) -> np.ndarray: # bo
     "Where there is a bar and all features."
     return np.logical_and.reduce([here, *(~np.isnan(x) for x in features.values())])
 
+def _direction(x: float) -> Direction: return Direction.LONG if x > 0 else Direction.SHORT if x < 0 else Direction.FLAT
+
 def _record(strategy: Strategy, panel: Panel, t: int, s: int, value: float, reasons: Mapping[str, Any]) -> Signal:
     "What a vectorised strategy said as a record."
-    direction = Direction.LONG if value > 0 else Direction.SHORT if value < 0 else Direction.FLAT
-    return Signal(from_ns(int(panel.end[t])), panel.symbols[s], direction, abs(value) or 1.0, strategy.strategy_id, dict(reasons))
+    return Signal(from_ns(int(panel.end[t])), panel.symbols[s], _direction(value), abs(value) or 1.0, strategy.strategy_id, dict(reasons))
 
 def _reasons(strategy: Strategy, panel: Panel, t: int, s: int, features: dict[str, np.ndarray]) -> dict[str, Any]:
     "Its `details` of the last `window` rows."
@@ -363,7 +364,7 @@ class StreamRunner:
         n = len(strategy.together) or symbols
         self._columns: np.ndarray | None = None
         self._windows, self._own, self._ready = np.full((len(names), strategy.window, n), np.nan), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-        self._past = dict(zip(names, self._windows))
+        self._past, self._vectorised = dict(zip(names, self._windows)), strategy.vectorised
 
     def update(
         self,
@@ -372,10 +373,10 @@ class StreamRunner:
     ) -> np.ndarray: # float64 [S], as a row of `batch_signals`
         "What the strategy thinks once `row` has ended."
         strategy = self.strategy
-        if self._columns is None: self._columns = groups(strategy, row.symbols).ravel()
-        if not strategy.vectorised:
+        if not self._vectorised:
             features, here = {name: x[None] for name, x in self.features.update(row).items()}, ~np.isnan(row.close)
             return _per_bar(strategy, features, row, here, _warm(features, here), records)[0]
+        if self._columns is None: self._columns = groups(strategy, row.symbols).ravel()
         out = self._last_row(self.features.table(row), np.ascontiguousarray(row.close[0]), self._columns)
         if records is not None and not np.isnan(out).all(): records += self._recorded(out, row)
         return out
@@ -386,7 +387,7 @@ class StreamRunner:
         records: list[Signal] | None = None, # Takes the signals as records too
     ) -> Iterator[list[tuple[int, float]]]: # Of each row, the symbols it has an opinion on, and the opinion
         "What the strategy thinks after each row; it is asked no sooner than its answer is taken."
-        if self.strategy.vectorised:
+        if self._vectorised:
             for t in range(len(panel)): yield [(s, x) for s, x in enumerate(self.update(panel[t:t + 1], records).tolist()) if x == x]
         else:
             features, here = self.features.over(panel), ~np.isnan(panel.close)
@@ -402,8 +403,9 @@ class StreamRunner:
                 return {name: x[:, own].copy() for name, x in self._past.items()}
             return [_record(strategy, row, 0, s, x, _reasons(strategy, row, 0, s, past(s))) for s, x in places]
         strategy._at, strategy._bar = (row, 0, int(at[-1])), None
-        found = zip(*self._windows[:, -1, at].tolist())
-        return [_record(strategy, row, 0, s, x, dict(zip(self._past, values))) for (s, x), values in zip(places, found)]
+        found, when, own, symbols = zip(*self._windows[:, -1, at].tolist()), from_ns(int(row.end[0])), strategy.strategy_id, row.symbols
+        return [Signal(when, symbols[s], _direction(x), abs(x) or 1.0, own, dict(zip(self._past, values)))
+                for (s, x), values in zip(places, found)]
 
     def filled(
         self,
