@@ -1626,7 +1626,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'firebot.parity.Side.wait': ('parity.html#side.wait', 'firebot/parity.py'),
                                 'firebot.parity._Kept': ('parity.html#_kept', 'firebot/parity.py'),
                                 'firebot.parity._Kept.__init__': ('parity.html#_kept.__init__', 'firebot/parity.py'),
-                                'firebot.parity._Kept.update': ('parity.html#_kept.update', 'firebot/parity.py'),
+                                'firebot.parity._Kept.through': ('parity.html#_kept.through', 'firebot/parity.py'),
                                 'firebot.parity._answer': ('parity.html#_answer', 'firebot/parity.py'),
                                 'firebot.parity._cash': ('parity.html#_cash', 'firebot/parity.py'),
                                 'firebot.parity._differences': ('parity.html#_differences', 'firebot/parity.py'),

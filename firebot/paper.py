@@ -271,7 +271,7 @@ class Live:
         self.row, self.now, self.flattening, self.whole = 0, 0, "", any(s.places_orders for s in strategies)
         self.listens = any(s.bar_by_bar for s in strategies)
         self.votes = Votes(ensemble, len(self.symbols)) if ensemble else None
-        for s in strategies: StreamRunner(fresh(s), len(self.symbols)).features.update(blank_row(self.symbols, "1d", setup)) # compiles, off the clock
+        for s in strategies: StreamRunner(fresh(s), len(self.symbols)).update(blank_row(self.symbols, "1d", setup)) # compiles, off the clock
 
     def runner(self, name: str) -> Guarded:
         "A new runner of that strategy."

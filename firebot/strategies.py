@@ -373,11 +373,12 @@ class StreamRunner:
     ) -> np.ndarray: # float64 [S], as a row of `batch_signals`
         "What the strategy thinks once `row` has ended."
         strategy = self.strategy
+        rows = self.features.table(row)
         if not self._vectorised:
-            features, here = {name: x[None] for name, x in self.features.update(row).items()}, ~np.isnan(row.close)
+            features, here = dict(zip(self._past, rows[:, None])), ~np.isnan(row.close)
             return _per_bar(strategy, features, row, here, _warm(features, here), records)[0]
         if self._columns is None: self._columns = groups(strategy, row.symbols).ravel()
-        out = self._last_row(self.features.table(row), np.ascontiguousarray(row.close[0]), self._columns)
+        out = self._last_row(rows, np.ascontiguousarray(row.close[0]), self._columns)
         if records is not None and not np.isnan(out).all(): records += self._recorded(out, row)
         return out
 
