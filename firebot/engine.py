@@ -600,14 +600,13 @@ def _reasons(event: Event, record: Signal | None) -> dict[str, Any]:
     except JournalError as error: raise OrderError(f"{who()}: {error}") from None
 
 # %% ../nbs/34_engine.ipynb #tell
-def _tell(rows: np.ndarray, setup: Setup, signals: Mapping[str, np.ndarray | StreamRunner], orders: dict[int, list[int]]) -> None:
+def _tell(rows: np.ndarray, setup: Setup, runners: Mapping[str, StreamRunner], orders: dict[int, list[int]]) -> None:
     "Tell those who listen of the fills in `rows`; `orders` keeps the rows that accepted an order."
     for e in rows.tolist():
         if e[V_KIND] == E_ORDER: orders[e[V_ORDER]] = e
         if e[V_KIND] != E_FILL: continue
         name, i = setup.seats[e[V_STRATEGY]].strategy_id, setup.instruments[e[V_SYMBOL]]
-        runner = signals[name]
-        if not isinstance(runner, StreamRunner): continue
+        if (runner := runners.get(name)) is None: continue
         accepted, ids = orders[e[V_ORDER]], (fill_name(e[V_FILL]), order_name(e[V_ORDER]))
         quantity, price = from_int(e[V_QUANTITY], setup.quantity_scale(i)), from_int(e[V_PRICE], setup.price_scale(i))
         amount, fee, side = *(from_int(e[v], setup.cash_scale) for v in (V_AMOUNT, V_FEE)), OrderSide(_SIDES[e[V_SIDE]])
@@ -627,14 +626,14 @@ def _opinions(k: int, t: int, said: list[tuple[int, float]]) -> np.ndarray: # in
         it[I_SIDE], it[I_CONFIDENCE] = (x > 0) - (x < 0), round(abs(x) * SURE)
     return out
 
-def _said(k: int, x: np.ndarray | StreamRunner, panel: Panel, records: list[Signal] | None) -> Iterator[np.ndarray]:
-    "The intents of seat `k` at each row."
+def _said(k: int, x: np.ndarray | StreamRunner, panel: Panel, records: list[Signal] | None) -> Iterator[np.ndarray | None]:
+    "The intents of seat `k` at each row; None for none."
     if isinstance(x, StreamRunner):
-        for t, said in enumerate(x.through(panel, records)): yield _opinions(k, t, said) if said else _NOTHING
+        for t, said in enumerate(x.through(panel, records)): yield _opinions(k, t, said) if said else None
         return
     rows = signal_intents([x])
     rows[:, I_STRATEGY], cuts = k, np.searchsorted(rows[:, I_ROW], np.arange(len(panel) + 1)).tolist()
-    yield from (rows[a:b] for a, b in zip(cuts, cuts[1:]))
+    yield from (rows[a:b] if a < b else None for a, b in zip(cuts, cuts[1:]))
 
 # %% ../nbs/34_engine.ipynb #step
 def stepwise(
@@ -651,12 +650,12 @@ def stepwise(
     said = [_said(k, signals[name], panel, records[name] if records and name in runners else None) for k, name in enumerate(names)]
     placing = [(name, r) for name, r in runners.items() if r.strategy.places_orders]
     def wishes(t: int) -> np.ndarray:
-        parts = [x for seat in said if len(x := next(seat))]
+        parts = [x for seat in said if (x := next(seat)) is not None]
         own = [order_intent(changed(o, strategy_id=name), setup, t) for name, r in placing for o in r.take_orders()]
         if own: parts.append(np.array(own))
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else _NOTHING
     def walk(intents: np.ndarray, t0: int, t1: int) -> None:
-        if (new := account.walk(window, actions, intents, t0, t1)) and runners: _tell(account.events[-new:], setup, signals, orders)
+        if new := account.walk(window, actions, intents, t0, t1): _tell(account.events[-new:], setup, runners, orders)
     wanted = _NOTHING
     for t in range(len(panel)):
         walk(wanted, t, t + 1) # what was wanted at the last close, then the bar
