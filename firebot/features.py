@@ -459,6 +459,18 @@ class _CoarseGroup(_Group):
         self.coarse.at, self.coarse.bar = np.array(state["at"], np.int64), np.array(state["bar"], np.float64)
         for at, kept in zip(self.places.values(), state["held"]): self.held[at] = array(kept)
 
+# %% ../nbs/21_features.ipynb #next
+@compiled
+def _next(plan: np.ndarray, ints: np.ndarray, floats: np.ndarray, rows: np.ndarray, priced: np.ndarray, factor: np.ndarray, close: np.ndarray,
+          known: np.ndarray, out: np.ndarray) -> int:
+    "`_row` of raw columns [C, 1, S], of which `priced` [C] are prices; `known` [S] takes the closes, unless a job refuses."
+    for c in range(len(rows)):
+        if priced[c]: rows[c, 0] *= factor
+    refused = _row(plan, ints, floats, rows, out)
+    for s in range(len(close)):
+        if refused < 0 and not np.isnan(close[s]): known[s] = close[s]
+    return refused
+
 # %% ../nbs/21_features.ipynb #feature-stream
 class FeatureStream:
     "The features of some symbols, fed as rows arrive"
@@ -478,16 +490,54 @@ class FeatureStream:
         self._lags = {f.name: np.full((f.lag, symbols), np.nan) for f in self.features if f.lag}
         self._rows = np.empty((len(self._own.sources), 1, symbols))
         self._cells = list(zip(self._own.sources, self._rows[:, 0]))
+        self._plain = not (self._derived or self._coarse or self._own.others)
+        self._priced = np.array([c in PRICES for c in self._own.sources], np.bool_)
+        order = [self._lines.get(name, 0) for name in self.names]
+        self._order = slice(len(order)) if order == [*range(len(order))] else order # Of the lines, those that are asked for
 
     def update(
         self,
         row: Panel | Mapping[str, Any], # One row of a panel, or [S] by column
     ) -> dict[str, np.ndarray]: # float64 [S] by feature
         "The features once `row` has ended; a row that is refused changes nothing."
-        if isinstance(row, Panel): return self._derive(self._adjusted(row), row, row.close[0])
+        if isinstance(row, Panel):
+            if not self._plain or len(row.actions): return self._derive(self._adjusted(row), row, row.close[0])
+            lines = self._next(row)
+            return {name: lines[k] for name, k in self._lines.items()}
         if self._coarse: raise DataError("A feature of coarser bars needs to know when bars begin and end; give rows of a panel.")
         _calendar(self.features, row)
         return self._derive(self._take(row, None), row, None)
+
+    def table(
+        self,
+        row: Panel, # One row
+    ) -> np.ndarray: # float64 [F, S], in the order of the names
+        "`update` as one array."
+        if self._plain and not len(row.actions): return self._next(row)[self._order]
+        return np.array([*self.update(row).values()]).reshape(len(self.names), self.symbols)
+
+    def over(
+        self,
+        panel: Panel, # Rows that follow those it has seen
+    ) -> dict[str, np.ndarray]: # float64 [T, S] by feature
+        "What `update` gives for one row after the other."
+        if not self._plain or len(panel.actions):
+            found = [self.update(panel[t:t + 1]) for t in range(len(panel))]
+            return {name: np.stack([x[name] for x in found]) for name in self.names}
+        rows, here = np.empty((len(self._rows), *panel.close.shape)), ~np.isnan(panel.close)
+        for x, own in zip(rows, adjust(panel, self.adjuster.factor, self._own.sources).values()): x[:] = own
+        lines, last = self._own.move(rows), len(panel) - 1 - here[::-1].argmax(axis=0)
+        self.adjuster.close = np.where(here.any(axis=0), panel.close[last, np.arange(self.symbols)], self.adjuster.close)
+        return {name: lines[k] for name, k in self._lines.items()}
+
+    def _next(self, row: Panel) -> np.ndarray: # [lines, S]
+        "Lines of a row on which no corporate action acts."
+        own, out = self._own, np.empty((self._own.lines, 1, self.symbols))
+        for c, cell in self._cells: cell[:] = getattr(row, c)[0]
+        k = _next(own.plan, own.ints, own.floats, self._rows, self._priced, self.adjuster.factor, np.ascontiguousarray(row.close[0]),
+                  self.adjuster.close, out)
+        if k >= 0: raise own.refused(k, self._rows)
+        return out[:, 0]
 
     def _take(self, data: Mapping[str, Any], panel: Panel | None) -> dict[str, np.ndarray]:
         for c, cell in self._cells: cell[:] = _column(data, c)

@@ -14,6 +14,7 @@ import base64
 import fcntl
 import hashlib
 import json
+import math
 import os
 import signal
 import threading
@@ -31,7 +32,7 @@ import numpy as np
 from numba.core import event as numba_events
 
 from .algos import restore_slicer, send_slices, slicer_state
-from .engine import Account, Setup, _tell, arm_intent, finalize_intents, make_slicer, make_window, order_intent, signal_intents, to_events
+from .engine import Account, Setup, _tell, arm_intent, finalize_intents, make_slicer, make_window, order_intent, row_intents, to_events
 from .ensembles import SEAT, Ensemble, EnsembleRunner
 from .feed import Actions, Panel, Row
 from .journal import Event, Journal, Step, last_step, plain_json, read, steps
@@ -105,7 +106,9 @@ class Limit:
         "Enforce it in this thread."
         by, over = ("signal" if threading.current_thread() is threading.main_thread() else "thread"), threading.Event()
         compiling = _Compiling(self, threading.get_ident())
-        if by == "signal": before = signal.signal(signal.SIGALRM, self._ring)
+        if by == "signal":
+            before = signal.signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, self.seconds, self.seconds)
         elif self.seconds: threading.Thread(target=self._watch, args=(compiling.thread, over), daemon=True).start()
         numba_events.register("numba:compiler_lock", compiling)
         self._by = by if self.seconds else ""
@@ -114,10 +117,15 @@ class Limit:
             self._by = ""
             over.set()
             numba_events.unregister("numba:compiler_lock", compiling)
-            if by == "signal": signal.signal(signal.SIGALRM, before)
+            if by == "signal":
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
 
     def _ring(self, *_: Any) -> None:
-        if self._since: raise Late
+        if not self._since: return
+        left = self._since + self.seconds - time.monotonic()
+        if left <= 0: raise Late
+        signal.setitimer(signal.ITIMER_REAL, left, self.seconds)
 
     def _watch(self, thread: int, over: threading.Event) -> None:
         while not over.wait(self.seconds / 4):
@@ -138,17 +146,19 @@ class Limit:
         if self.who and self.pulse is not None: self.pulse[1], self.pulse[0] = time.monotonic_ns(), self.who
         if not self.who or not self._by: return
         self._since = time.monotonic()
-        if self._by == "signal": signal.setitimer(signal.ITIMER_REAL, self.seconds, self.seconds)
 
     def stand_still(self) -> None:
         since, self._since = self._since, 0.0
-        if since and self._by == "signal": signal.setitimer(signal.ITIMER_REAL, 0)
-        elif since:
+        if since and self._by == "thread":
             with self._lock: rung, self._rung = self._rung, False
             if rung: _spent()
         if self.pulse is not None: self.pulse[0] = 0
 
 # %% ../nbs/35_paper.ipynb #guarded
+def _simple(x: Any) -> bool:
+    "Whether `x` is finite numbers by name, which any journal takes; most reasons are."
+    return type(x) is dict and all(type(k) is str and type(v) is float and -math.inf < v < math.inf for k, v in x.items())
+
 class Guarded(StreamRunner):
     "A runner that survives its strategy"
     def __init__(
@@ -174,7 +184,8 @@ class Guarded(StreamRunner):
 
     def _asked(self, row: Panel, records: list[Signal] | None) -> np.ndarray:
         out, own = self.update(row, records), self.strategy.strategy_id
-        for r in records or (): plain_json(r.metadata, "metadata")
+        for r in records or ():
+            if not _simple(r.metadata): plain_json(r.metadata, "metadata")
         if self.setup is not None: self.wishes = [order_intent(changed(o, strategy_id=own), self.setup, 0) for o in self.take_orders()]
         return out
 
@@ -260,9 +271,10 @@ class Live:
         self.runners = {name: self.runner(name) for name in self.strategies}
         self.orders: dict[int, list[int]] = {} # For those who listen to fills
         self.row, self.now, self.flattening, self.whole = 0, 0, "", any(s.places_orders for s in strategies)
+        self.listens = any(s.bar_by_bar for s in strategies)
         self.votes = Votes(ensemble, len(self.symbols)) if ensemble else None
         self.slicer = make_slicer(setup, strategies)
-        for s in strategies: StreamRunner(fresh(s), len(self.symbols)).features.update(blank_row(self.symbols, "1d", setup)) # compiles, off the clock
+        for s in strategies: StreamRunner(fresh(s), len(self.symbols)).update(blank_row(self.symbols, "1d", setup)) # compiles, off the clock
 
     def runner(self, name: str) -> Guarded:
         "A new runner of that strategy."
@@ -303,8 +315,11 @@ def _walk(live: Live, window: Window, actions: Scaled, intents: np.ndarray, t0: 
     account.state.counters[ACTION] += base
     rows = account.events[len(account.events) - new:].copy()
     account._events[:account._n], account._n = 0, 0 # they are on record; memory stays flat
-    if any(s.hears_fills for s in live.strategies.values()): _tell(rows, live.setup, live.runners, live.orders)
     if live.whole: live.slicer.hear(rows)
+    if live.listens and new:
+        _tell(rows, live.setup, live.runners, live.orders)
+        rest = {*live.resting[:, O_ID].tolist()}
+        live.orders = {order: e for order, e in live.orders.items() if order in rest} # of the others nothing more is heard
     return rows
 
 def remember(live: Live, window: Window) -> None:
@@ -341,7 +356,7 @@ def take_step(
     faults = {name: (0, why) for name, why in half.items() if name not in before} | {n: x for n, x in known.items() if x[0] == 0}
     fail(1)
     wishes[:, I_ROW] = t
-    said, live.row = signal_intents([x[None] for x in opinions], t), t + 1
+    said, live.row = row_intents(opinions, t), t + 1
     intents = np.concatenate([wishes, said] if live.flattening else [said, wishes])
     accepted: list[np.ndarray] = []
     def accept(intents: np.ndarray) -> None: accepted.append(_walk(live, window, actions, intents, t + 1, t + 1))
@@ -356,7 +371,7 @@ def asked(live: Live, row: Panel, records: Mapping[str, list[Signal]]) -> tuple[
     said = [r.ask(row, None if votes else records[name]) for name, r in runners.items()]
     if votes: said = [votes.hear(row, said, [r.fault for r in runners.values()], records[SEAT])]
     wishes = [w for r in runners.values() for w in r.wishes]
-    return np.stack(said), np.array(wishes) if wishes else _nothing()
+    return np.concatenate(said).reshape(len(said), -1), np.array(wishes) if wishes else _nothing()
 
 # %% ../nbs/35_paper.ipynb #flattened
 def flattened(live: Live, records: Mapping[str, list[Signal]]) -> tuple[np.ndarray, np.ndarray]:
@@ -663,7 +678,7 @@ class PaperSession(Record):
         elif kind == "stop" and live.flattening:
             opinions, wishes = flattened(live, records)
             wishes[:, I_ROW] = last
-            intents = np.concatenate([wishes, signal_intents([x[None] for x in opinions], last)])
+            intents = np.concatenate([wishes, row_intents(opinions, last)])
         else: return [], {}
         events = self._events(_accept(live, intents), records, 0)
         return events, {"intents": intents.astype("<i8").tobytes(), "equity": live.account.equity[last].astype("<i8").tobytes()}

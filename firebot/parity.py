@@ -20,9 +20,10 @@ import numpy as np
 import firebot.paper as paper
 from .engine import Setup, backtest, stepwise, to_events
 from .ensembles import SEAT, Ensemble, ensemble_signals
+from .features import FeatureStream
 from .feed import Panel
 from .live import Assembler, messages, pipe
-from .models import Portfolio, RunError, from_ns
+from .models import Portfolio, RunError, Signal, from_ns
 from .orders import E_BORROW, E_DIVIDEND, E_FILL, E_SPLIT, I_CONFIDENCE, V_AMOUNT, V_FEE, V_KIND, V_ROW
 from .paper import PaperSession, close_session, finish, take
 from .portfolio import fold
@@ -42,9 +43,11 @@ class _Kept(StreamRunner):
     def __init__(self, strategy: Strategy, symbols: int) -> None:
         self.said = list[np.ndarray]()
         super().__init__(strategy, symbols)
-    def update(self, *args: Any) -> np.ndarray:
-        self.said.append(super().update(*args))
-        return self.said[-1]
+    def through(self, panel: Panel, records: list[Signal] | None = None) -> Iterator[list[tuple[int, float]]]:
+        for said in super().through(panel, records):
+            self.said.append(np.full(len(panel.symbols), np.nan))
+            for s, x in said: self.said[-1][s] = x
+            yield said
 
 def history_of(panel: Panel, strategies: Sequence[Strategy], setup: Setup, ensemble: Ensemble | None = None) -> History:
     "The batch side."
@@ -70,7 +73,7 @@ def plant(
     live, runner = session.live, next(iter(session.live.runners.values()))
     def at(original: Callable[..., Any], wrong: Callable[[Any], Any]) -> Callable[..., Any]:
         return lambda *args: wrong(original(*args)) if live.row == row else original(*args)
-    def nudged(x: dict[str, np.ndarray]) -> dict[str, np.ndarray]: return {k: np.nextafter(v, np.inf) for k, v in x.items()}
+    def nudged(x: np.ndarray) -> np.ndarray: return np.nextafter(x, np.inf)
     def less_sure(intents: np.ndarray) -> np.ndarray: return intents - np.eye(intents.shape[1], dtype=np.int64)[I_CONFIDENCE]
     def dearer(made: Any) -> Any: return made[0]._replace(open=made[0].open + 100), made[1]
     def richer(*args: Any, walk: Callable[..., int] = live.account.walk) -> int:
@@ -82,9 +85,9 @@ def plant(
         if live.row != row: return out
         if records: records.clear()
         return np.full_like(out, np.nan)
-    if stage == "features": runner.features.update = at(runner.features.update, nudged) # type: ignore[method-assign]
+    if stage == "features": runner.features.table = at(runner.features.table, nudged) # type: ignore[method-assign]
     elif stage == "signals": runner.ask = silent # type: ignore[method-assign, assignment]
-    elif stage == "orders": paper.signal_intents = at(paper.signal_intents, less_sure) # type: ignore[attr-defined]
+    elif stage == "orders": paper.row_intents = at(paper.row_intents, less_sure) # type: ignore[attr-defined]
     elif stage == "fills": paper.make_window = at(paper.make_window, dearer) # type: ignore[attr-defined]
     elif stage == "money": live.account.walk = richer # type: ignore[method-assign, assignment]
     else: raise RunError(f"{stage!r} is no stage; choose one of {', '.join(STAGES)}.")
@@ -93,12 +96,12 @@ def plant(
 def _remembering(session: PaperSession) -> dict[str, dict[str, np.ndarray]]:
     "Strategy -> its features of the last row, kept up to date."
     kept: dict[str, dict[str, np.ndarray]] = {}
-    def watch(name: str, update: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(row: Any) -> Any:
-            kept[name] = update(row)
-            return kept[name]
+    def watch(name: str, features: FeatureStream, table: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        def watched(row: Panel) -> np.ndarray:
+            kept[name] = dict(zip(features.names, found := table(row)))
+            return found
         return watched
-    for name, r in session.live.runners.items(): r.features.update = watch(name, r.features.update) # type: ignore[method-assign]
+    for name, r in session.live.runners.items(): r.features.table = watch(name, r.features, r.features.table) # type: ignore[method-assign]
     return kept
 
 def paper_side(

@@ -16,7 +16,7 @@ from .compiled import compiled
 from .features import Declaration
 from .indicators import Param, lookup
 from .models import ConfigError, Direction, Signal
-from .strategies import STRATEGIES, Strategy, crossed_above, register, shift
+from .strategies import STRATEGIES, Strategy, crossed_above, crossings, register, shift
 
 # %% ../nbs/26_rules.ipynb #make
 def make_strategy(
@@ -81,8 +81,7 @@ class SmaCrossStrategy(Strategy):
         return {name: ("sma", {"window": self.config[name]}) for name in ("fast", "slow")}
 
     def signals(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        up, down = (crossed_above(features[a], features[b]) for a, b in (("fast", "slow"), ("slow", "fast")))
-        return np.where(up, 1.0, np.where(down, float(_leave(self).value), np.nan))
+        return crossings(features["fast"], features["slow"], 1.0, float(_leave(self).value))
 
 # %% ../nbs/26_rules.ipynb #hold
 @register
