@@ -326,22 +326,56 @@ def one_bar(window: Window, t: int) -> Window:
     columns = ("start", "end", "open", "close", "high", "low", "volume", "day", "closes")
     return window._replace(first=t, **{c: cut(getattr(window, c)) for c in columns})
 
+# %% ../nbs/34_engine.ipynb #opinions
+@compiled
+def _count(x: np.ndarray) -> int:
+    "How many opinions there are in `x` [N]; -1 where one does not lie between -1 and 1."
+    there = beyond = 0
+    for i in range(len(x)):
+        there += int(x[i] == x[i]) # not NaN
+        beyond += int(abs(x[i]) > 1)
+    return -1 if beyond else there
+
+@compiled
+def _write(x: np.ndarray, k: int, S: int, first: int, out: np.ndarray, n: int) -> int:
+    "The opinions of strategy `k` in `x` [T * S] as intents, from row `n` of `out` on; the row after them."
+    for i in range(len(x)):
+        v = x[i]
+        if v != v: continue
+        out[n, I_ROW], out[n, I_STRATEGY], out[n, I_SYMBOL] = first + i // S, k, i % S
+        out[n, I_SIDE], out[n, I_CONFIDENCE] = int(v > 0) - int(v < 0), int(np.rint(abs(v) * 1e9))
+        n += 1
+    return n
+
+@compiled
+def _count_bars(x: np.ndarray, counts: np.ndarray) -> None:
+    "Add to `counts` [T] the opinions of each bar in `x` [T, S]."
+    for t in range(len(x)): counts[t] += _count(x[t])
+
+@compiled
+def _write_bars(x: np.ndarray, k: int, first: int, out: np.ndarray, at: np.ndarray) -> None:
+    "`_write` for each bar of `x` [T, S], from row `at[t]` on, which moves along."
+    for t in range(len(x)): at[t] = _write(x[t], k, x.shape[1], first + t, out, at[t])
+
 # %% ../nbs/34_engine.ipynb #intents-from
 def signal_intents(
     signals: Sequence[np.ndarray], # One float array [T, S] per strategy, in the order of the seats
     first: int = 0, # Row of the arrays' first bar
 ) -> np.ndarray: # int64 [N, INTENT_COLUMNS]
     "Every opinion as an intent."
-    K, S = len(signals), np.shape(signals[0])[1]
-    x = np.ravel(np.stack(signals, axis=1) if K > 1 else signals[0]) # by bar, then strategy, then symbol
-    at = np.flatnonzero(x == x) # not NaN
-    if not at.size: return np.zeros((0, INTENT_COLUMNS), np.int64)
-    v, (t, rest) = x[at], np.divmod(at, K * S)
-    k, s = np.divmod(rest, S)
-    if v.size and np.abs(v).max() > 1: raise ConfigError(f"a strategy gave the signal {v[np.abs(v).argmax()]}; signals lie between -1 and 1.")
-    out = np.zeros((at.size, INTENT_COLUMNS), np.int64)
-    out[:, I_ROW], out[:, I_STRATEGY], out[:, I_SYMBOL] = t + first, k, s
-    out[:, I_SIDE], out[:, I_CONFIDENCE] = np.sign(v), np.rint(np.abs(v) * 1e9)
+    signals = [np.ascontiguousarray(x, np.float64) for x in signals]
+    (T, S), K = signals[0].shape, len(signals)
+    totals = [_count(x.ravel()) for x in signals]
+    if -1 in totals:
+        x = signals[totals.index(-1)]
+        raise ConfigError(f"a strategy gave the signal {x.ravel()[np.nanargmax(np.abs(x))]}; signals lie between -1 and 1.")
+    out = np.zeros((sum(totals), INTENT_COLUMNS), np.int64)
+    if K == 1: _write(signals[0].ravel(), 0, S, first, out, 0)
+    else:
+        counts = np.zeros(T, np.int64)
+        for x in signals: _count_bars(x, counts)
+        at = np.cumsum(counts) - counts
+        for k, x in enumerate(signals): _write_bars(x, k, first, out, at)
     return out
 
 # %% ../nbs/34_engine.ipynb #row-intents

@@ -279,6 +279,26 @@ def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tupl
     assert (whole.state.held >= 0).all() and (whole.state.money[:, PLEDGED] == 0).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 0.1]), st.sampled_from([100_000, 10**9]))
+def test_long_quiet_stretches_at_once_are_the_same_stretches_bar_by_bar(seed: int, S: int, K: int, apart: bool, gaps: float, cash: int) -> None:
+    "Few decisions and many bars between them, by columns and by rows; with six decimals a billion does not fit the products without a branch."
+    rng, T = np.random.default_rng(seed), 70
+    things = [Instrument(f"S{s}", exchange="24/7", lot=Decimal("0.001")) for s in range(S)]
+    bars, starts = [], 1_600_000_000_000_000_000 + np.arange(T) * 60_000_000_000
+    for s in range(S):
+        there = np.flatnonzero((rng.random(T) >= gaps) | (np.arange(T) == 0))
+        x = np.round(50 + np.cumsum(rng.normal(0, 1, (len(there), 2)), axis=0).clip(-40, 40), 2)
+        bars.append(Bars(f"S{s}", "1m", starts[there], x[:, 0], x.max(axis=1), x.min(axis=1), x[:, 1], np.ones(len(there))))
+    panel = make_panel(bars, things)
+    setup = Setup(tuple(Seat(f"K{k}", "percent_of_equity", Decimal(30), k if apart else 0) for k in range(K)), tuple(things), Decimal(cash),
+                  profile=get_profile(str(rng.choice(["like_freqtrade", "next_open", "instant"]))), relative=Decimal("0.001"))
+    signals = {f"K{k}": rng.choice([np.nan, 1.0, 0.0], (len(panel), S), p=[0.96, 0.02, 0.02]) for k in range(K)}
+    a, b = backtest(panel, signals, setup), stepwise(panel, signals, setup)
+    assert np.array_equal(a.events, b.events) and np.array_equal(a.equity, b.equity)
+    assert np.array_equal(a.state.market, b.state.market) and np.array_equal(a.state.money, b.state.money)
+
+
 def tiny(prices: list[float], **setup: object) -> tuple:
     starts = np.array([to_ns(session_open(d)) for d in DAYS[:len(prices)]])
     x, thing = np.array(prices), Instrument("IBM")

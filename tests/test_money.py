@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firebot.money import LIMIT, MISSING, OVERFLOW, from_int, muldiv, muldiv_floor, snap, to_int
+from firebot.money import LIMIT, MISSING, OVERFLOW, SMALL, from_int, muldiv, muldiv_floor, muldiv_small, snap, snap_columns, to_int
 
 wide = st.integers(0, 61).flatmap(lambda k: st.integers(-(2**k), 2**k))
 positive = st.integers(0, 61).flatmap(lambda k: st.integers(1, 2**k))
@@ -29,6 +29,40 @@ def test_muldiv_is_exact_or_says_overflow(a: int, b: int, d: int) -> None:
 def test_floor_is_exact_or_says_overflow(a: int, b: int, d: int) -> None:
     want = a * b // d
     assert muldiv_floor(a, b, d) == (want if want < LIMIT else OVERFLOW)
+
+
+narrow = st.integers(0, 20).flatmap(lambda k: st.integers(1, 2**k))
+
+
+@settings(max_examples=600, deadline=None)
+@given(narrow, narrow, st.integers(0, 48).flatmap(lambda k: st.integers(-(2**k), 2**k)), st.integers(-1, 1), st.integers(0, 1))
+@example(2**20, 2**19, 2**48 - 1, 0, 0)  # as large as it goes
+@example(1, 1, 2**49 - 1, 0, 1)
+@example(3, 7, -(2**48), 1, 0)
+def test_the_product_without_a_branch_is_the_same(a: int, m: int, j: int, aside: int, whole: int) -> None:
+    "At a half and next to it, whatever the size, and at random."
+    b, d = m * (2 * j + 1) + aside, 2 * a * m
+    if whole: b, d = j * m + aside, m
+    if abs(Fraction(a) * b / d) >= SMALL or abs(b) >= 2**60: return
+    assert muldiv_small(a, b, d, 1 / d) == muldiv(a, b, d) == round(Fraction(a) * b / d)
+    assert muldiv_small(-a, b, d, 1 / d) == -muldiv(a, b, d)
+
+
+@settings(max_examples=400, deadline=None)
+@given(wide, wide, positive)
+def test_the_product_without_a_branch_is_the_same_at_random(a: int, b: int, d: int) -> None:
+    if max(abs(a), abs(b), d) >= 2**60 or abs(Fraction(a) * b / d) >= SMALL: return
+    assert muldiv_small(a, b, d, 1 / d) == round(Fraction(a) * b / d)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(st.just(float("nan")), st.floats(0.001, 1e7), st.decimals("0.01", "9999.99", places=3).map(float)), min_size=1),
+       st.integers(2, 6), st.integers(4070, 4100))
+def test_prices_in_blocks_are_the_prices_one_by_one(prices: list[float], scale: int, before: int) -> None:
+    x = np.array([100.25] * before + prices)
+    grid = np.array([scale, scale]), np.array([1, 5])  # two grids: each price on its own
+    apart = snap_columns(np.stack([x, x], axis=1), *grid)[0]
+    for j in range(2): assert snap_columns(x[:, None], grid[0][j:j + 1], grid[1][j:j + 1])[0][:, 0].tolist() == apart[:, j].tolist()
 
 
 @given(st.integers(-LIMIT + 1, LIMIT - 1), st.integers(0, 12))
