@@ -323,6 +323,7 @@ class SourceConfig(Block):
     path: Text | None = None # Folder or file, relative to the workspace
     symbols: Annotated[tuple[Symbol, ...], _list(1)] | None = None # All it has if left out
     zone: Zone | None = None # IANA zone of times in its files that do not say theirs
+    quotes: Annotated[str, _one_of("tick", *RESOLUTIONS)] | None = None # Whether fills meet its quotes, and which; none if left out
     params: Parameters = {} # What else a source of this type can be told
 
 class StrategyConfig(Block):
