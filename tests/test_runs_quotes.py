@@ -211,3 +211,10 @@ def test_the_last_word_of_an_instant_counts_and_yesterdays_does_not(root: Path) 
     held = panel.quotes.bid[first]
     assert (held[:6] == 11).all() and (held[6:390] == 12).all() and np.isnan(held[390:]).all()
     assert panel.quotes.told()[6] == [0, int(t[2]), 12.0, 12.5]
+
+
+def test_quotes_go_to_the_workers_of_a_sweep(outcome: Outcome) -> None:
+    from firebot.sweeps import filled, hollow, panel_arrays
+    panel = outcome.job.panel
+    bare = hollow(panel)
+    assert len(bare.quotes) == 0 and filled(bare, panel_arrays(panel)).digest() == panel.digest()
