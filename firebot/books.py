@@ -74,6 +74,8 @@ def refuse_unsupported(config: Config) -> tuple[str, ...]: # Warnings
     "Refuse what would change the result, warn of what would not."
     refusals, warnings = unsupported(config)
     if refusals: raise ConfigError(placed(config, " ".join(refusals)))
+    if config.parallel.groups:
+        raise refusal(config, ("parallel", "groups"), "several groups make several runs; `firebot backtest` does them, here leave groups out.")
     for i, s in enumerate(config.strategies):
         if "${" in json.dumps(s.params, default=lambda secret: secret.template):
             raise refusal(config, ("strategies", i, "name"),
@@ -180,7 +182,7 @@ def run_book(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     root = home()
     reports = settings(root, config, reports=reports).reports
-    work = stage(reports, "running")
+    work, sockets = stage(reports, "running"), tempfile.mkdtemp(prefix="fb-") # of its own, and short: a socket's path has 107 bytes at most
     blocks = simple(read_yaml(dump_config(config)).tree)
     told = {"FIREBOT_WORKSPACE": str(root), "FIREBOT_REPORTS": str(reports), **(more or {})}
     if level(): told |= {FILE: str(work / "log.jsonl"), "FIREBOT_LOG_LEVEL": str(level())}
@@ -189,7 +191,7 @@ def run_book(
     log.info("run started", book=name, config=sha(dump_config(config).encode())[:12], reports=reports)
     try:
         nb = papermill.execute_notebook(book(name), work / "out.ipynb", blocks, kernel_name="python3", progress_bar=progress, cwd=root,
-                                        config=Traits(KernelManager={"transport": "ipc"}), extra_arguments=["--log-level=50"])
+                                        config=Traits(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"}), extra_arguments=["--log-level=50"])
         return next(Published(d["run_id"], Path(d["folder"])) for c in reversed(nb.cells) for o in c.get("outputs", [])
                     if (d := o.get("data", {}).get(MIME)))
     except papermill.PapermillExecutionError as error:
@@ -206,7 +208,7 @@ def run_book(
                        f"The notebook is kept at {kept}.") from error
     finally:
         relay(work / "log.jsonl")
-        shutil.rmtree(work, ignore_errors=True)
+        for left in (work, sockets): shutil.rmtree(left, ignore_errors=True)
         for k, v in before.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
 
 # %% ../nbs/62_books.ipynb #verdict

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from .cells import plain
 from .models import EXCHANGES, RESOLUTIONS, TICK, Bars, ConfigError, CorporateAction, DataError, Quotes
-from .sources import ACTIONS, closest, csv_notes, file_rows, inside, read_actions, read_csv, read_parquet, refusal, split_symbols
+from .sources import ACTIONS, QUOTES, closest, csv_notes, file_rows, inside, read_actions, read_csv, read_parquet, refusal, split_symbols
 from .validate import BARS, BarsRefused, Findings, Known, columns_of, examine, examine_quotes, gathered, shape_of, symbol_trouble
 
 # %% ../nbs/73_check.ipynb #report
@@ -122,9 +122,10 @@ def parts_of(
     names, findings = columns_of(table, file, shape_of(table.column_names))
     if refused := Findings(findings).only("refuse"): raise BarsRefused(refused)
     if symbol is None and "symbol" in names: return split_symbols(table, names["symbol"], file)
-    if why := symbol_trouble(symbol or Path(file).stem):
-        raise refusal(file, f"{why}, or say the symbol: its name is taken for one", value=Path(file).stem)
-    return {symbol or Path(file).stem: (table, file_rows(table))}
+    named = Path(file).stem if shape_of(table.column_names) is BARS else Path(file).stem.removesuffix(QUOTES)
+    if why := symbol_trouble(symbol or named):
+        raise refusal(file, f"{why}, or say the symbol: its name is taken for one", value=named)
+    return {symbol or named: (table, file_rows(table))}
 
 # %% ../nbs/73_check.ipynb #part
 Examined = tuple[Bars | Quotes | None, Findings]

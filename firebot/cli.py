@@ -66,33 +66,75 @@ def _first_time(config: Any) -> None:
     compile_ahead(config)
 
 @app.command()
-def backtest(config: ConfigPath, out: Out = None, set_: Set = None,
+def backtest(configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="YAML configuration, or several.", show_default=False)],
+             out: Out = None, set_: Set = None,
              check: Annotated[bool, typer.Option("--check", help="Validate the configuration and stop.")] = False,
+             workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Runs at a time, where there are several; as the "
+                                                         "parallel: block of the first says if not given.", show_default=False)] = None,
              log_level: LogLevel = None) -> None:
-    "Run a configuration over history and leave a run folder with report, journal and manifest."
+    "Run configurations over history; each leaves a run folder with report, journal and manifest."
     import json
 
     from firebot.books import run_book
     from firebot.config import load_config
-    conf = load_config(config, set_ or ())
     _told["log_level"] = log_level or _told.get("log_level")
+    conf = load_config(configs[0], set_ or ()) if len(configs) == 1 else None
+    if conf is None or conf.parallel.groups: return _many(configs, out, set_ or (), check, workers)
     _logs(conf)
-    if check:
-        from firebot.models import ConfigError, FireBotError
-        from firebot.runs import make_job
-        try: job = make_job(conf)
-        except FireBotError as error: raise ConfigError(str(error)) from error
-        for w in job.warnings: typer.echo(f"warning: {w}", err=True)
-        return typer.echo(f"{config}: valid")
+    if check: return _check(conf, str(configs[0]))
     _first_time(conf)
     done = run_book(conf, out, progress=sys.stderr.isatty())
     manifest = json.loads((done.folder / "manifest.json").read_text())
     for w in manifest["warnings"]: typer.echo(f"warning: {w}", err=True)
     typer.echo(headline(json.loads((done.folder / "metrics.json").read_text()), _near(done.folder)))
 
+def _check(config: Any, name: str) -> None:
+    from firebot.models import ConfigError, FireBotError
+    from firebot.runs import make_job
+    try: job = make_job(config)
+    except FireBotError as error: raise ConfigError(str(error)) from error
+    for w in job.warnings: typer.echo(f"warning: {w}", err=True)
+    typer.echo(f"{name}: valid")
+
 def _near(folder: Path) -> str:
     "`folder` as a person in the working directory would write it."
     return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+# %% ../nbs/90_cli.ipynb #many
+def _many(configs: Sequence[Path], out: Path | None, sets: Sequence[str], check: bool, workers: int | None) -> None:
+    "Check or make several runs."
+    from firebot.batches import Done, run_all, split, tasks_of
+    from firebot.config import ParallelConfig
+    tasks, first = tasks_of(configs, sets, out)
+    if first: _logs(first)
+    if check: done = [t if isinstance(t, Done) else _checked(t) for t in tasks]
+    else:
+        parallel = first.parallel if first else ParallelConfig()
+        if workers: parallel = parallel.model_copy(update=dict(enabled=True, num_workers=workers))
+        if first: _first_time(next(iter(split(first).values())))
+        done = run_all(tasks, parallel)
+        _table(done)
+    failed = [d for d in done if d.error]
+    for d in failed: _say(d.error if d.error.startswith(d.name) else f"{d.name}: {d.error}", 1)
+    if failed: raise typer.Exit(2 if all(d.bad for d in failed) else 1)
+
+def _checked(task: Any) -> Any:
+    from firebot.batches import Done, split
+    from firebot.config import load_config
+    from firebot.models import ConfigError
+    try: _check(split(load_config(Path(task.path), task.sets))[task.group], task.name)
+    except ConfigError as error: return Done(task.name, error=str(error), bad=True)
+    return Done(task.name)
+
+def _table(done: Sequence[Any]) -> None:
+    "Warnings, and a line for each run that was made."
+    from firebot.glossary import METRICS, format_metric
+    keys, width = ("total_return", "sharpe", "max_drawdown", "trades"), max((len(d.name) for d in done), default=0)
+    for d in done:
+        for w in d.warnings if d.folder else (): typer.echo(f"warning: {d.name}: {w}", err=True)
+    if any(d.folder for d in done): typer.echo("  ".join([f"{'':{width}}", *(f"{METRICS[k].label:>16}" for k in keys), "run folder"]))
+    for d in (d for d in done if d.folder):
+        typer.echo("  ".join([f"{d.name:{width}}", *(f"{format_metric(k, d.metrics[k]):>16}" for k in keys), _near(Path(d.folder))]))
 
 # %% ../nbs/90_cli.ipynb #sweep
 @app.command()

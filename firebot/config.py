@@ -323,6 +323,7 @@ class SourceConfig(Block):
     path: Text | None = None # Folder or file, relative to the workspace
     symbols: Annotated[tuple[Symbol, ...], _list(1)] | None = None # All it has if left out
     zone: Zone | None = None # IANA zone of times in its files that do not say theirs
+    quotes: Annotated[str, _one_of("tick", *RESOLUTIONS)] | None = None # Whether fills meet its quotes, and which; none if left out
     params: Parameters = {} # What else a source of this type can be told
 
 class StrategyConfig(Block):
@@ -447,6 +448,7 @@ class ParallelConfig(Block):
     backend: Annotated[str, _one_of("processes", "ray")] = "processes"
     num_workers: Annotated[int, Field(ge=1, le=1024)] | None = None # One a core if left out
     address: Text | None = None # Of a Ray cluster; one of this machine's cores is started if left out
+    groups: dict[Name, Annotated[tuple[Symbol, ...], _list(1)]] | None = None # Symbols by name; `firebot backtest` makes a run of each
 
 # %% ../nbs/01_config.ipynb #sweep
 class SweepConfig(Block):
@@ -760,6 +762,10 @@ def _check_parallel(c: Config) -> Iterator[Problem]:
     path = ("parallel", "address")
     if c.parallel.address is not None and c.parallel.backend != "ray":
         yield Problem(path, _is(path, c.parallel.address), "processes have no address; remove it, or set backend: ray.")
+    known = [a.symbol for a in c.assets or ()]
+    for name, symbols in (c.parallel.groups or {}).items():
+        if lost := [s for s in symbols if known and s not in known]:
+            yield Problem(("parallel", "groups", name), f"has {', '.join(lost)}", f"assets has no such symbol; choose of {', '.join(known)}.")
 
 # %% ../nbs/01_config.ipynb #check-environment
 def _unset(c: Config) -> Iterator[tuple[KeyPath, Secret, bool]]: # With whether this run needs it

@@ -303,19 +303,33 @@ def _quotes(quotes: Mapping[str, Quotes], setup: Setup) -> tuple[np.ndarray, np.
     columns = [np.concatenate([p[j] for p in parts]) if parts else np.zeros(0, np.int64) for j in range(3)]
     return columns[0], columns[1], columns[2], np.array(begins, np.int64)
 
+def _quoted(panel: Panel, setup: Setup) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    "The same of the quotes that the panel brings; MISSING where none holds."
+    q, S = panel.quotes, len(setup.instruments)
+    if not q: return _quotes({}, setup)
+    order = np.argsort(q.symbol, kind="stable")
+    s, counts = q.symbol[order], np.bincount(q.symbol, minlength=S)
+    begins = np.append(0, np.cumsum(counts))
+    at = np.arange(len(s)) - begins[s] # Place among its symbol's
+    def scaled(x: np.ndarray) -> np.ndarray:
+        columns = np.full((counts.max(), S), np.nan)
+        columns[at, s] = x[order]
+        return _scaled(columns, setup)[at, s]
+    return q.time[order], scaled(q.bid), scaled(q.ask), begins
+
 def make_window(
     panel: Panel,
     setup: Setup,
     whole: bool = False, # With all that orders other than market orders need
-    quotes: Mapping[str, Quotes] | None = None, # By symbol, where there are any
+    quotes: Mapping[str, Quotes] | None = None, # By symbol, instead of those that the panel brings
 ) -> tuple[Window, Actions]:
     "The bars and corporate actions of `panel` in the kernel's integers."
     a, rules, none = panel.actions, setup.rules, np.zeros((0, len(setup.instruments)), np.int64)
     amounts = np.array([to_int(d, RATE, "dividend") for d in a.amount], np.int64)
-    ranged, by_volume = whole or any(rules.bracket) or rules.participation > 0 or bool(quotes), whole or rules.participation > 0
+    time, bid, ask, begins = _quotes(quotes, setup) if quotes else _quoted(panel, setup)
+    ranged, by_volume = whole or any(rules.bracket) or rules.participation > 0 or len(time) > 0, whole or rules.participation > 0
     day, closes = _sessions(panel) if whole or (rules.borrow and rules.allow_short) or setup.watches else (none[:, 0], none[:, 0])
     high, low = (_scaled(x, setup) if ranged else none for x in (panel.high, panel.low))
-    time, bid, ask, begins = _quotes(quotes or {}, setup)
     return (Window(0, panel.start, panel.end, _scaled(panel.open, setup), _scaled(panel.close, setup), high, low,
                    _volumes(panel, setup) if by_volume else none, day, closes, time, bid, ask, begins),
             Actions(a.row, a.symbol, a.kind, a.numerator, a.denominator, amounts))

@@ -330,6 +330,8 @@ class StoreSource(DataSource):
         self._some(rows, start, end)
         return rows
 
+    def has_quotes(self, symbol: str, resolution: str) -> bool: return Key("quotes", resolution, symbol) in self.store.keys()
+
     def quotes(self, symbol: str, start: Day = None, end: Day = None, resolution: str = "1m") -> Quotes:
         "The quotes of `symbol` in columns."
         rows = self._some(self._between(symbol, start, end, resolution, "quotes"), start, end)

@@ -956,7 +956,7 @@ def _at_open(window: Window, rules: Rules, o: np.ndarray, w: int) -> tuple[int, 
     if window.quote_time.size:
         when = max(start, o[O_ACCEPTED] + o[O_LATENCY])
         j = quoted(window.quote_time, window.quote_from[s], window.quote_from[s + 1], when)
-        if j >= 0: return window.quote_ask[j] if o[O_SIDE] > 0 else window.quote_bid[j], rules.slippage, when
+        if j >= 0 and window.quote_bid[j] != MISSING: return window.quote_ask[j] if o[O_SIDE] > 0 else window.quote_bid[j], rules.slippage, when
     return window.open[w, s], rules.slippage + rules.half_spread, start
 
 @inner

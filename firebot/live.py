@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .feed import DIVIDEND, SPLIT, Actions, Panel
+from .feed import DIVIDEND, REACH, SPLIT, Actions, Panel, quoted_row
 from .models import COLUMNS, FireBotError, Instrument, bar_end
 from .paper import Notice
 from .sources import DataSource
@@ -32,6 +32,7 @@ def messages(
     for j, kind, up, down, amount in zip(*(getattr(row.actions, c) for c in ("symbol", "kind", "numerator", "denominator", "amount"))):
         what = {"split": [int(up), int(down)]} if kind == SPLIT else {"dividend": f"{amount:f}"}
         out.append({"symbol": row.symbols[j], "start": start, **what})
+    for j, *quote in row.quotes.told() if row.quotes else (): out.append({"symbol": row.symbols[j], "start": start, "quote": quote})
     columns = np.stack([getattr(row, c)[0] for c in COLUMNS])
     for j in np.flatnonzero(~np.isnan(columns[3])).tolist():
         out.append({"symbol": row.symbols[j], "start": start, **dict(zip(COLUMNS, columns[:, j].tolist()))})
@@ -49,7 +50,7 @@ class Assembler:
     ) -> None:
         self.instruments, self.resolution, self.symbols = tuple(instruments), resolution, tuple(i.symbol for i in instruments)
         self._at = {s: j for j, s in enumerate(self.symbols)}
-        self._open: dict[tuple[int, int], tuple[np.ndarray, list[Any]]] = {} # By end and start: columns and actions
+        self._open: dict[tuple[int, int], tuple[np.ndarray, list[Any], list[Any]]] = {} # By end and start: columns, actions, quotes
         self._last: tuple[tuple[int, int], np.ndarray] = (0, 0), np.full((len(COLUMNS), len(self.symbols)), np.nan)
         self._known, self._gone = set[int](), set[int]()
 
@@ -69,6 +70,10 @@ class Assembler:
 
     def _bar(self, m: dict[str, Any], j: int) -> Generator[Notice, None, tuple[int, int]]: # What rows before are complete now
         key = (_bar_end(m["start"], self.resolution, self.instruments[j].exchange), m["start"])
+        if "quote" in m:
+            if key <= self._last[0]: yield Notice("late", {"symbol": m["symbol"], "start": m["start"], "quote": m["quote"][0]})
+            else: self._quote(key, j, *m["quote"])
+            return 0, 0
         if "open" not in m:
             self._slot(key)[1].append([j, SPLIT, *m["split"], Decimal(0)] if "split" in m else [j, DIVIDEND, 1, 1, Decimal(m["dividend"])])
             return 0, 0
@@ -83,11 +88,18 @@ class Assembler:
         self._slot(key)[0][:, j] = values
         return key[0], -1
 
-    def _slot(self, key: tuple[int, int]) -> tuple[np.ndarray, list[Any]]:
-        return self._open.setdefault(key, (np.full((len(COLUMNS), len(self.symbols)), np.nan), []))
+    def _quote(self, key: tuple[int, int], j: int, when: int, bid: float | None, ask: float | None) -> None:
+        (end, start), known = key, self._slot(key)[2]
+        if not start <= when < min(start + REACH, end): raise ValueError("a quote of another time than the first minute of its bar")
+        if any(q[0] == j and q[1] > when for q in known): raise ValueError("a quote that is older than the one before")
+        if (bid, ask) != (None, None) and not 0 < float(bid or 0) <= float(ask or 0) < math.inf: raise ValueError("these are no bid and ask")
+        known.append([j, int(when), bid, ask])
+
+    def _slot(self, key: tuple[int, int]) -> tuple[np.ndarray, list[Any], list[Any]]:
+        return self._open.setdefault(key, (np.full((len(COLUMNS), len(self.symbols)), np.nan), [], []))
 
     def _close(self, key: tuple[int, int]) -> Iterator[Panel | Notice]:
-        columns, actions = self._open.pop(key)
+        columns, actions, quotes = self._open.pop(key)
         if np.isnan(columns[3]).all(): return
         here = set(np.flatnonzero(~np.isnan(columns[3])).tolist())
         markets = {self.instruments[j].exchange for j in here}
@@ -97,7 +109,8 @@ class Assembler:
         numbers = np.array([a[:4] for a in actions], np.int64).reshape(-1, 4).T.copy()
         acts = Actions(np.zeros(len(actions), np.int64), *numbers, amount=tuple(a[4] for a in actions)) # type: ignore[misc]
         yield Panel(self.symbols, self.resolution, np.array([key[1]]), np.array([key[0]]), **{c: columns[k:k + 1] for k, c in enumerate(COLUMNS)},
-                    actions=acts, instruments=self.instruments)
+                    actions=acts, instruments=self.instruments,
+                    quotes=quoted_row(sorted((q for q in quotes if q[0] in here), key=lambda q: (q[0], q[1]))))
 
     def read(
         self,

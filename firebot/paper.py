@@ -34,7 +34,7 @@ from numba.core import event as numba_events
 from .algos import restore_slicer, send_slices, slicer_state
 from .engine import Account, Setup, _tell, arm_intent, finalize_intents, make_slicer, make_window, order_intent, row_intents, to_events
 from .ensembles import SEAT, Ensemble, EnsembleRunner
-from .feed import Actions, Panel, Row
+from .feed import Actions, Panel, Row, quoted_row
 from .journal import Event, Journal, Step, last_step, plain_json, read, steps
 from .logs import Log
 from .models import COLUMNS, ConfigError, Direction, OrderError, RunError, Signal, from_ns
@@ -232,7 +232,7 @@ def _none() -> Actions:
 
 def blank_row(symbols: Sequence[str], resolution: str, setup: Setup) -> Panel:
     "A row in which nothing has a bar."
-    empty = {c: np.full((1, len(symbols)), np.nan) for c in COLUMNS}
+    empty: dict[str, Any] = {c: np.full((1, len(symbols)), np.nan) for c in COLUMNS}
     return Panel(tuple(symbols), resolution, np.zeros(1, np.int64), np.zeros(1, np.int64), **empty, actions=_none(), instruments=setup.instruments)
 
 # %% ../nbs/35_paper.ipynb #votes
@@ -392,8 +392,9 @@ def pack_row(
 ) -> bytes:
     "A row as bytes."
     a = row.actions
-    head = dict(start=int(row.start[0]), end=int(row.end[0]), actions=[[*map(int, x), f"{amount:f}"] for *x, amount in zip(
+    head: dict[str, Any] = dict(start=int(row.start[0]), end=int(row.end[0]), actions=[[*map(int, x), f"{amount:f}"] for *x, amount in zip(
         a.symbol, a.kind, a.numerator, a.denominator, a.amount)])
+    if row.quotes: head["quotes"] = row.quotes.told()
     return json.dumps(head).encode() + b"\n" + np.stack([getattr(row, c)[0] for c in COLUMNS]).astype("<f8").tobytes()
 
 def unpack_row(
@@ -408,7 +409,8 @@ def unpack_row(
     at, kind, up, down = np.array([x[:4] for x in head["actions"]], np.int64).reshape(-1, 4).T.copy()
     actions = Actions(np.zeros(len(at), np.int64), at, kind, up, down, tuple(Decimal(x[4]) for x in head["actions"]))
     start, end = (np.array([head[k]], np.int64) for k in ("start", "end"))
-    return Panel(tuple(symbols), resolution, start, end, **dict(zip(COLUMNS, columns)), actions=actions, instruments=setup.instruments)
+    return Panel(tuple(symbols), resolution, start, end, **dict(zip(COLUMNS, columns)), actions=actions, instruments=setup.instruments,
+                 quotes=quoted_row(head.get("quotes", ())))
 
 # %% ../nbs/35_paper.ipynb #state
 def _pack(x: np.ndarray) -> dict[str, Any]:

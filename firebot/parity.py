@@ -10,7 +10,8 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -21,9 +22,10 @@ import firebot.paper as paper
 from .engine import Setup, backtest, stepwise, to_events
 from .ensembles import SEAT, Ensemble, ensemble_signals
 from .features import FeatureStream
-from .feed import Panel
+from .feed import Panel, Quoted
 from .live import Assembler, messages, pipe
 from .models import Portfolio, RunError, Signal, from_ns
+from .money import MISSING
 from .orders import E_BORROW, E_DIVIDEND, E_FILL, E_SPLIT, I_CONFIDENCE, V_AMOUNT, V_FEE, V_KIND, V_ROW
 from .paper import PaperSession, close_session, finish, take
 from .portfolio import fold
@@ -37,6 +39,7 @@ class History:
     signals: dict[str, np.ndarray] # Seat -> [T, S]
     events: list[np.ndarray] # Kernel events of each row
     equity: np.ndarray # int64 [T, A]
+    quotes: list[Quoted] | None = None # Of each row, where there are any
 
 class _Kept(StreamRunner):
     "A runner that keeps what it said"
@@ -59,10 +62,11 @@ def history_of(panel: Panel, strategies: Sequence[Strategy], setup: Setup, ensem
     rows = result.events[:, V_ROW]
     cuts = np.searchsorted(rows, np.arange(len(panel) + 1))
     events = [result.events[a:b] for a, b in zip(cuts, cuts[1:])]
-    return History({s.strategy_id: s.pipeline.transform(panel) for s in strategies}, signals, events, result.equity)
+    quotes = [panel.quotes.between(t, t + 1) for t in range(len(panel))] if panel.quotes else None
+    return History({s.strategy_id: s.pipeline.transform(panel) for s in strategies}, signals, events, result.equity, quotes)
 
 # %% ../nbs/56_parity.ipynb #plant
-STAGES = ("features", "signals", "orders", "fills", "money")
+STAGES = ("quotes", "features", "signals", "orders", "fills", "money")
 
 def plant(
     session: PaperSession,
@@ -75,7 +79,9 @@ def plant(
         return lambda *args: wrong(original(*args)) if live.row == row else original(*args)
     def nudged(x: np.ndarray) -> np.ndarray: return np.nextafter(x, np.inf)
     def less_sure(intents: np.ndarray) -> np.ndarray: return intents - np.eye(intents.shape[1], dtype=np.int64)[I_CONFIDENCE]
-    def dearer(made: Any) -> Any: return made[0]._replace(open=made[0].open + 100), made[1]
+    def dearer(made: Any) -> Any: return made[0]._replace(**{c: np.where(x == MISSING, x, x + 100) for c in ("open", "quote_bid", "quote_ask")
+                                                             if (x := getattr(made[0], c)).size}), made[1]
+    def wider(bar: Panel) -> Panel: return replace(bar, quotes=bar.quotes and replace(bar.quotes, ask=bar.quotes.ask + 0.01))
     def richer(*args: Any, walk: Callable[..., int] = live.account.walk) -> int:
         new = walk(*args)
         if args[3:] == (row, row + 1): live.account.state.cash[0] += 1
@@ -85,7 +91,8 @@ def plant(
         if live.row != row: return out
         if records: records.clear()
         return np.full_like(out, np.nan)
-    if stage == "features": runner.features.table = at(runner.features.table, nudged) # type: ignore[method-assign]
+    if stage == "quotes": session._unpacked = at(session._unpacked, wider) # type: ignore[method-assign]
+    elif stage == "features": runner.features.table = at(runner.features.table, nudged) # type: ignore[method-assign]
     elif stage == "signals": runner.ask = silent # type: ignore[method-assign, assignment]
     elif stage == "orders": paper.row_intents = at(paper.row_intents, less_sure) # type: ignore[attr-defined]
     elif stage == "fills": paper.make_window = at(paper.make_window, dearer) # type: ignore[attr-defined]
@@ -118,6 +125,11 @@ def paper_side(
     def say(**x: Any) -> None: answers.write(json.dumps(x).encode() + b"\n"); answers.flush()
     session = PaperSession(folder, strategies, setup, resolution, seconds=0, every=0.5, ensemble=ensemble)
     if fault: plant(session, *fault)
+    seen: list[Panel] = []
+    def unpacked(bars: bytes, once: Callable[[bytes], Panel] = session._unpacked) -> Panel:
+        seen[:] = [once(bars)]
+        return seen[0]
+    session._unpacked = unpacked # type: ignore[method-assign]
     kept, assembler = _remembering(session), Assembler(setup.instruments, resolution)
     say(ready=session.live.row)
     def end(kind: str, **more: Any) -> None:
@@ -130,7 +142,8 @@ def paper_side(
         take(session, item)
         if session.last and session.live.row > before:
             features = {n: {k: v.tolist() for k, v in f.items()} for n, f in kept.items()}
-            end("row", row=before, features=features, signals=session.last.opinions.tolist())
+            quotes = seen[0].quotes.told() if seen[0].quotes else []
+            end("row", row=before, quotes=quotes, features=features, signals=session.last.opinions.tolist())
             if before % 7 == 6: paper.snapshot(session)
         elif isinstance(item, Panel): say(kind="again")
     finish(session)
@@ -181,6 +194,9 @@ def _differences(
             a, b = of[k] if k < len(of) else None, made[k] if k < len(made) else None
             if a != b: yield _event_stage(a, b), a, b
     last = t == len(history.events) - 1
+    quotes = history.quotes[t].told() if history.quotes else []
+    for a, b in zip_longest(quotes, x["quotes"]) if x["kind"] == "row" else ():
+        if a != b: yield "quotes", a, b
     yield from events(x["walked"], done, False)
     for name in history.features if x["kind"] == "row" else ():
         for f, values in history.features[name].items():

@@ -28,7 +28,7 @@ import numpy as np
 from .books import canonical, home, sha
 from .config import Config, dump_config, load_config, settings
 from .engine import Result
-from .feed import Actions, Panel
+from .feed import Actions, Panel, Quoted
 from .files import write_whole
 from .journal import last_step, read, steps
 from .live import replayed
@@ -161,7 +161,10 @@ def _panel(rows: list[Panel], job: Job) -> Panel:
     acts, columns = [r.actions for r in rows], {c: joined(rows, c) for c in ("start", "end", *COLUMNS)}
     symbol, kind, up, down = (joined(acts, c) for c in ("symbol", "kind", "numerator", "denominator"))
     actions = Actions(np.array(many, np.int64), symbol, kind, up, down, tuple(x for a in acts for x in a.amount))
-    return Panel(job.panel.symbols, job.panel.resolution, **columns, actions=actions, instruments=job.panel.instruments)
+    told = [(t, r.quotes) for t, r in enumerate(rows) if r.quotes]
+    quotes = Quoted(np.repeat([t for t, _ in told], [len(q) for _, q in told]),
+                    *(np.concatenate([getattr(q, c) for _, q in told]) for c in ("symbol", "time", "bid", "ask"))) if told else None
+    return Panel(job.panel.symbols, job.panel.resolution, **columns, actions=actions, instruments=job.panel.instruments, quotes=quotes)
 
 class _Again(PaperSession):
     "A closed session, taken once more in memory and compared with its record"

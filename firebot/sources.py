@@ -95,6 +95,9 @@ class DataSource(ABC):
     def quotes(self, symbol: str, start: Day = None, end: Day = None, resolution: str = "1m") -> Quotes:
         "What was bid and asked for `symbol`, in columns."
         raise DataError(f"{symbol}: a {type(self).__name__} has no quotes.")
+    def has_quotes(self, symbol: str, resolution: str) -> bool:
+        "Whether there are quotes of `symbol` in that resolution, or by `tick`."
+        return False
     def actions(self, symbol: str) -> tuple[CorporateAction, ...]:
         "Splits and dividends of `symbol`, in order."
         return ()
@@ -556,11 +559,15 @@ class FileSource(DataSource):
         self._given[symbol] = min(first, bars.timestamp[0]), max(last, bars.timestamp[-1])
         return bars
 
+    def _quote_file(self, symbol: str) -> Path:
+        return (self.path.parent if self.single else self.path)/f"{check_symbol(symbol)}{QUOTES}{self.suffix}"
+
+    def has_quotes(self, symbol: str, resolution: str) -> bool: return self._quote_file(symbol).is_file()
+
     def quotes(self, symbol: str, start: Day = None, end: Day = None, resolution: str = "1m") -> Quotes:
-        folder = self.path.parent if self.single else self.path
-        file, exchange = folder/f"{check_symbol(symbol)}{QUOTES}{self.suffix}", self.instrument(symbol).exchange
+        file, exchange = self._quote_file(symbol), self.instrument(symbol).exchange
         if not file.is_file(): raise DataError(f"{symbol}: no quotes; there is no file {file}.")
-        table = self._table(inside(file, folder))
+        table = self._table(inside(file, file.parent))
         quotes = validate_quotes(table, symbol, resolution, exchange, str(file), self.zone, calendar=False)
         self._quoted.add(file)
         return quotes[between(quotes.timestamp, start, end, exchange, symbol)]

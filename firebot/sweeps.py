@@ -26,7 +26,7 @@ from .compiled import compiled
 from .config import ParallelConfig, SweepConfig
 from .engine import Result, Setup, backtest, stepwise
 from .features import columns
-from .feed import Actions, Panel
+from .feed import Actions, Panel, Quoted
 from .indicators import sma
 from .models import COLUMNS, ConfigError, Signal
 from .orders import E_FILL, V_ACCOUNT, V_KIND
@@ -175,12 +175,14 @@ def together(
 GROUP = 128 # Candidates in one pass of the kernel
 _COLUMNS = ("start", "end", *COLUMNS)
 _ACTIONS = ("row", "symbol", "kind", "numerator", "denominator")
+_QUOTED = ("row", "symbol", "time", "bid", "ask")
 
 def panel_arrays(
     panel: Panel,
 ) -> dict[str, np.ndarray]:
     "The arrays of `panel` by name."
-    return {c: getattr(panel, c) for c in _COLUMNS} | {f"action_{c}": getattr(panel.actions, c) for c in _ACTIONS}
+    quotes = {f"quote_{c}": getattr(panel.quotes, c) for c in _QUOTED} if panel.quotes else {}
+    return {c: getattr(panel, c) for c in _COLUMNS} | {f"action_{c}": getattr(panel.actions, c) for c in _ACTIONS} | quotes
 
 def hollow(
     panel: Panel,
@@ -200,7 +202,8 @@ def _with(panel: Panel, arrays: Mapping[str, np.ndarray]) -> Panel:
     row, symbol, kind, numerator, denominator = (arrays[f"action_{c}"] for c in _ACTIONS)
     actions = Actions(row, symbol, kind, numerator, denominator, panel.actions.amount)
     columns: dict[str, Any] = {c: arrays[c] for c in _COLUMNS}
-    return replace(panel, **columns, actions=actions)
+    quotes = Quoted(*(arrays[f"quote_{c}"] for c in _QUOTED)) if "quote_row" in arrays else None
+    return replace(panel, **columns, actions=actions, quotes=quotes)
 
 def run_group(
     task: tuple[Question, Sequence[Mapping[str, Any]]], # The question hollow

@@ -462,6 +462,8 @@ class SyntheticSource(DataSource):
         table = {"timestamp": to_arrow(times, pa.timestamp("ns", "UTC"))} | numbers
         return validate(table, symbol, resolution, self.exchange, f"synthetic {symbol}", calendar=False, actions=daily.actions)
 
+    def has_quotes(self, symbol: str, resolution: str) -> bool: return symbol in self.symbols and resolution in (TICK, *RESOLUTIONS)
+
     def quotes(self, symbol: str, start: Day = None, end: Day = None, resolution: str = "1m") -> Quotes:
         "What was bid and asked: by interval, or each update for `tick`."
         daily, which = self.daily(symbol), self._which(symbol, start, end, resolution, (TICK, *RESOLUTIONS))
