@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from threading import Lock
 from typing import Any, ClassVar
+from weakref import finalize
 
 from jupyter_client.provisioning import LocalProvisioner
 
@@ -40,7 +41,7 @@ def become(
 
 # %% ../nbs/88_forks.ipynb #serve
 def serve_forks(
-    modules: Sequence[str] = (), # To load, the most urgent first
+    modules: Sequence[str] = (), # To load, the most urgent first; `module:function` to call
 ) -> None:
     "Load `modules`, and be copied for every order on the standard input, until it closes."
     signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for the server of the pages, which then closes the pipe
@@ -48,7 +49,9 @@ def serve_forks(
     todo, orders = list(modules), open(0, "rb", buffering=0, closefd=False) # noqa: SIM115
     while True:
         if todo and not select.select([0], [], [], 0)[0]:
-            import_module(todo.pop(0))
+            module, _, rehearsal = todo.pop(0).partition(":")
+            loaded = import_module(module)
+            if rehearsal: getattr(loaded, rehearsal)()
             gc.freeze() # the collector leaves alone, and so shared, what is there for good
             continue
         if not (line := orders.readline()): return
@@ -67,10 +70,11 @@ class ForkServer:
         "A copy that becomes a kernel."
         order = json.dumps(dict(argv=list(argv), env=dict(env), cwd=cwd))
         with self.lock:
-            if self.process.stdin is None or self.process.stdout is None: raise ChildProcessError("the fork server has no pipes")
-            self.process.stdin.write(order.encode() + b"\n")
-            self.process.stdin.flush()
-            told = self.process.stdout.readline()
+            to, back = self.process.stdin, self.process.stdout
+            if self.process.poll() is not None or to is None or back is None: raise ChildProcessError("the fork server is gone")
+            to.write(order.encode() + b"\n")
+            to.flush()
+            told = back.readline()
         if not told: raise ChildProcessError("the fork server is gone")
         return int(told)
 
@@ -84,6 +88,7 @@ class Child:
     stdin = stdout = stderr = None
     def __init__(self, pid: int) -> None:
         self.pid, self.handle = pid, os.pidfd_open(pid)
+        finalize(self, os.close, self.handle)
         self.ended = select.poll()
         self.ended.register(self.handle, select.POLLIN)
     def poll(self) -> int | None: return 0 if self.ended.poll(0) else None
@@ -91,7 +96,6 @@ class Child:
     def send_signal(self, number: int) -> None: signal.pidfd_send_signal(self.handle, number)
     def kill(self) -> None: self.send_signal(signal.SIGKILL)
     def terminate(self) -> None: self.send_signal(signal.SIGTERM)
-    def __del__(self) -> None: os.close(self.handle)
 
 # %% ../nbs/88_forks.ipynb #forked
 class Forked(LocalProvisioner):
