@@ -39,7 +39,8 @@ def look_css() -> str:
             "width:auto!important;height:auto!important;min-height:0!important;max-height:none!important}.fb{background:var(--page)}\n"
             ".jp-Cell,.jp-OutputArea,.jp-OutputArea-child,.jp-OutputArea-output,.jupyter-widgets"
             "{padding:0!important;margin:0!important;overflow:visible!important;display:block!important;width:auto!important;background:none!important}\n"
-            ".jp-OutputPrompt,.jp-OutputArea-prompt{display:none!important}.jp-RenderedText{visibility:hidden;height:0}\n")
+            ".jp-OutputPrompt,.jp-OutputArea-prompt{display:none!important}.jp-RenderedText{visibility:hidden;height:0}\n"
+            "#told{max-width:34em;margin:16vh auto;padding:0 20px}#told h1{font-size:24px}#told a{color:inherit;margin-right:16px}\n")
 
 @contextmanager
 def frame() -> Iterator[Path]: # A folder for JUPYTER_PATH
@@ -61,6 +62,7 @@ KERNELS = 24 # At most so many pages are open at once
 def options(
     port: int,
     token: str,
+    idle: int = 120, # Seconds until the kernel of a visitor who is gone is gone too
 ) -> dict[str, dict[str, Any]]:
     "Voilà's configuration."
     return {
@@ -71,8 +73,8 @@ def options(
                                    show_tracebacks=False, file_allowlist=["^$"], # no file of the folder is served
                                    extension_allowlist=["anywidget", "@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8"],
                                    preheat_kernel=False),
-        # The kernel of a closed page goes after two minutes; a page that is open keeps its kernel.
-        "MappingKernelManager": dict(cull_idle_timeout=120, cull_interval=20, cull_connected=False),
+        # A page that is closed ends its kernel; where the browser could not say so, time does. A page that is open keeps its kernel.
+        "MappingKernelManager": dict(cull_idle_timeout=idle, cull_interval=max(1, idle // 6), cull_connected=False),
         "VoilaExecutor": dict(timeout=120)}
 
 def token() -> str:
@@ -138,7 +140,7 @@ def capped(most: int = KERNELS) -> type:
     class Capped(AsyncMappingKernelManager):
         "Refuses when too many pages are open"
         async def start_kernel(self, *args: Any, **kwargs: Any) -> str: # type: ignore[override]
-            if len(self) >= most: raise HTTPError(503, f"{most} pages are open already; close some and try again.")
+            if len(self) >= most: raise HTTPError(503, f"{most} pages are open already, and each keeps a kernel; close one that is not needed.")
             return await super().start_kernel(*args, **kwargs)
     return Capped
 
@@ -158,6 +160,8 @@ def serve(
     browser: bool = True, # Open one?
     warm: bool = True, # Copy kernels from a process that is loaded already?
     page: str = "home", # To open
+    most: int = KERNELS, # Pages open at once
+    idle: int = 120, # Seconds until the kernel of a visitor who is gone is gone too
 ) -> None:
     "Serve the dashboards until interrupted."
     root = home()
@@ -172,8 +176,8 @@ def serve(
         if warm: forking(needed(page))
         from traitlets.config import Config as Traits
         from voila.app import Voila
-        app = Voila(config=Traits(options(where.port, key)))
-        app.config.VoilaConfiguration.multi_kernel_manager_class = capped()
+        app = Voila(config=Traits(options(where.port, key, idle)))
+        app.config.VoilaConfiguration.multi_kernel_manager_class = capped(most)
         app.identity_provider_class = greeting()
         for name in ("tornado.access", "tornado.general", "tornado.application"): logging.getLogger(name).addFilter(Discreet(key))
         app.initialize([str(books), "--Application.log_level=WARN"])

@@ -36,7 +36,7 @@ def become(
     os.environ.clear()
     os.environ |= order["env"]
     os.chdir(order["cwd"])
-    sys.argv = ["ipykernel_launcher", *order["argv"], f"--IPKernelApp.parent_handle={os.getppid()}"]
+    sys.argv = ["ipykernel_launcher", *order["argv"], "--log-level=40", f"--IPKernelApp.parent_handle={os.getppid()}"]
     import_module("ipykernel.kernelapp").launch_new_instance()
 
 # %% ../nbs/88_forks.ipynb #serve
@@ -62,8 +62,8 @@ class ForkServer:
     "The process that kernels are copied from"
     def __init__(self, modules: Iterable[str] = ()) -> None:
         words = f"from firebot.forks import serve_forks; serve_forks({list(modules)!r})"
-        self.process = subprocess.Popen([sys.executable, "-P", "-X", "frozen_modules=off", "-c", words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+        command = [sys.executable, "-P", "-X", "frozen_modules=off", "-c", words]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
         self.lock = Lock()
 
     def fork(self, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> int: # Number of the process

@@ -59,13 +59,15 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def dashboards(workspace: Path, log: Path, warm: bool = False) -> Any: # A context: the address
-    "The dashboards of a workspace, served as `firebot dashboard` does."
+def dashboards(workspace: Path, log: Path, warm: bool = True, **more: int) -> Any: # A context: the address
+    "The dashboards of a workspace, served as `firebot dashboard` does; `more` are parameters of `firebot.dashboard.serve`."
     port = free_port()
-    return served([FIREBOT, "dashboard", "--port", str(port), "--no-browser", *([] if warm else ["--no-warm"])], port, workspace, log)
+    words = [FIREBOT, "dashboard", "--port", str(port), "--no-browser", *([] if warm else ["--no-warm"])]
+    if more: words = [sys.executable, "-c", f"from firebot.dashboard import serve; serve({port}, False, **{more})"]
+    return served(words, port, workspace, log)
 
 
-def empty_page(folder: Path, log: Path, warm: bool = False) -> Any: # A context: the address
+def empty_page(folder: Path, log: Path) -> Any: # A context: the address
     "Voilà as it comes, on a notebook with one empty cell."
     port = free_port()
     folder.mkdir(exist_ok=True)
@@ -73,7 +75,7 @@ def empty_page(folder: Path, log: Path, warm: bool = False) -> Any: # A context:
     kernel = dict(name="python3", display_name="python3", language="python")
     (folder/"empty.ipynb").write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)))
     words = [sys.executable, "-m", "voila", str(folder), "--no-browser", f"--Voila.port={port}", f"--Voila.token={TOKEN}",
-             f"--VoilaConfiguration.preheat_kernel={warm}", "--Voila.ip=127.0.0.1"]
+             "--Voila.ip=127.0.0.1"]
     return served(words, port, folder, log)
 
 

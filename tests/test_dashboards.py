@@ -420,6 +420,12 @@ def test_sweep(visit, workspace):
     v.choose("Picture", "lines")
     v.page.wait_for_selector("[data-id=parallel] .main-svg")
     v.looked_at("lines")
+    kept = [t for t in trials if t["slow"] == "140"]
+    v.choose("slow", "140")
+    assert v.text("[data-id=parallel] .fb-note")[0].startswith(f"{len(kept)} of {len(trials)} trials kept")
+    shown = v.page.evaluate("document.querySelector('[data-id=parallel] .fb-plot').data.at(-1).text")
+    assert sorted(float(x.rpartition(": ")[2]) for x in shown) == pytest.approx(sorted(float(t["sharpe"]) for t in kept), abs=0.006)
+    v.looked_at("lines-kept")
     v.choose("Sweep", folder.name)
 
 
@@ -498,6 +504,29 @@ def fetch(url):
     try:
         with urllib.request.build_opener(Stay).open(url, timeout=120) as answer: return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error: return error.code, error.read().decode(errors="replace")
+
+
+def test_one_visitor_too_many(browser, workspace, tmp_path):
+    with dashboards(workspace, workspace/"server-full.log", most=2, idle=3) as address:
+        first, second = (Visit(browser, address, name, tmp_path) for name in ("home", "data"))
+        assert fetch(f"{address}/voila/render/home.ipynb?token={TOKEN}")[0] == 503
+        late = browser.new_page()
+        outside = []
+        late.on("request", lambda r: None if r.url.startswith((address, "data:")) else outside.append(r.url))
+        late.goto(f"{address}/voila/render/sweep.ipynb?token={TOKEN}")
+        assert late.locator("h1").inner_text() == "Too many pages are open" and "2 pages are open already" in late.locator("p").first.inner_text()
+        first.page.wait_for_timeout(6000) # longer than a kernel may be idle: those of open pages stay
+        second.tab("Imports and refused rows") # nothing broke
+        first.page.reload()
+        first.settle()
+        first.close()
+        for _ in range(60): # its kernel goes, and there is room
+            if late.reload().status == 200: break
+            late.wait_for_timeout(500)
+        late.wait_for_function(SETTLED, timeout=PATIENCE)
+        assert outside == []
+        late.close()
+        second.close()
 
 
 def test_the_doors_are_shut(server):
