@@ -164,6 +164,8 @@ def serve(
     idle: int = 120, # Seconds until the kernel of a visitor who is gone is gone too
 ) -> None:
     "Serve the dashboards until interrupted."
+    from traitlets.config import Config as Traits
+    from voila.app import Voila
     root = home()
     where = settings(root, port=port)
     free(where.port)
@@ -173,15 +175,13 @@ def serve(
         os.environ |= {"FIREBOT_WORKSPACE": str(root), "FIREBOT_REPORTS": str(where.reports), "FIREBOT_DATA": str(where.data),
                        "FIREBOT_MODELS": str(where.models)}
         os.environ.pop("FIREBOT_TOKEN", None) # the kernels need not know it
-        if warm: forking(needed(page))
-        from traitlets.config import Config as Traits
-        from voila.app import Voila
         app = Voila(config=Traits(options(where.port, key, idle)))
         app.config.VoilaConfiguration.multi_kernel_manager_class = capped(most)
         app.identity_provider_class = greeting()
         for name in ("tornado.access", "tornado.general", "tornado.application"): logging.getLogger(name).addFilter(Discreet(key))
         app.initialize([str(books), "--Application.log_level=WARN"])
         app.log.addFilter(Discreet(key))
+        if warm: forking(needed(page))
         address = f"http://127.0.0.1:{where.port}/voila/render/{page}.ipynb?token={key}"
         print(f"dashboards  {address}\nstop them   Ctrl-C", flush=True)
         if browser:

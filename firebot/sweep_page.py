@@ -201,11 +201,12 @@ def parallel(
     parts = np.array_split(best[::-1], DEPTHS) # the worst first, so that the best lie on top
     traces += [lines(part, BLUE, 1 + deep, deep) for part, deep in zip(parts, np.linspace(0.15, 0.9, DEPTHS).round(2).tolist())]
     told = [f"{escape(words({k: s.trials[i][k] for k in names}))}: {s.sharpe[i]:.2f}" for i in rows[best]]
-    ends = go.Scatter(x=np.full(len(best), len(names)), y=y[best, -2], text=told, mode="markers", showlegend=False, hovertemplate="%{text}<extra></extra>",
-                      marker=dict(color=[VERMILION, *[BLUE] * (len(best) - 1)], size=6))
+    ends = go.Scatter(x=np.full(len(best), len(names)), y=y[best, -2], text=told, mode="markers", showlegend=False,
+                      hovertemplate="%{text}<extra></extra>", marker=dict(color=[VERMILION, *[BLUE] * (len(best) - 1)], size=6))
     more = f"; the best {DRAWN:,} of {len(s.trials):,} are drawn" if len(s.trials) > DRAWN else ""
     answer = f"One line a trial, deeper where the Sharpe ratio is higher, the best in red{more}"
-    if not kept.all(): answer = f"{len(best):,} of {len(rows):,} trials kept" + (f", the best of them {s.sharpe[rows[best[0]]]:.2f}" if len(best) else "")
+    if not kept.all():
+        answer = f"{len(best):,} of {len(rows):,} trials kept" + (f", the best of them {s.sharpe[rows[best[0]]]:.2f}" if len(best) else "")
     return picture("parallel", "Which values do the good ones share?", answer, [*traces, lines(best[:1], VERMILION, 3.0, 1.0), ends], 460,
                    hovermode="closest", still=True, **scales(s, low, high))
 
