@@ -125,9 +125,13 @@ def sweep(config: ConfigPath, out: Out = None, set_: Set = None,
 def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as reports/backtest-..., or models/NAME/VERSION.",
                                          show_default=False)]) -> None:
     "Run a run folder again in a fresh process and compare it byte for byte."
+    from firebot.books import keep_verdict
     from firebot.books import verify as again
     verdict = again(run)
     typer.echo(str(verdict))
+    if (run / "manifest.json").is_file():
+        try: keep_verdict(run, verdict, datetime.now(UTC).isoformat(timespec="seconds"))
+        except OSError as why: typer.echo(f"warning: what was found is not on record ({why.strerror}): {run.absolute().parent}", err=True)
     if not verdict.reproduced: raise typer.Exit(1)
 
 # %% ../nbs/90_cli.ipynb #export

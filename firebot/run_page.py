@@ -6,7 +6,8 @@
 __all__ = ['BAND', 'COLOURS', 'KINDS', 'LINES', 'TABS', 'columns', 'nanoseconds', 'floats', 'figure', 'cards', 'rolling_chart',
            'exposure_chart', 'around', 'band_chart', 'look_closer', 'overview', 'read_round_trips', 'ended_by',
            'trades_block', 'all_trades', 'run_job', 'indicators', 'candles', 'Waiting', 'waiting', 'journal', 'trailed',
-           'waiting_lines', 'prices', 'life', 'short', 'figures', 'orders', 'record', 'every_figure', 'run_look']
+           'waiting_lines', 'prices', 'life', 'short', 'figures', 'orders', 'made_again', 'record', 'every_figure',
+           'run_look']
 
 # %% ../nbs/82_run_page.ipynb #imports
 import json
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .books import tampered
+from .books import last_verdict, tampered
 from .glossary import DEFINITIONS, METRICS, format_metric, money
 from .home_page import Run, curves, read_run, reports_folder, runs
 from .models import RunError
@@ -451,13 +452,25 @@ def orders(run: Run, state: State) -> Iterator[Block]:
                 go=[dict(set={"order": i}, jump="life") for i in o["order_id"]], tones=["bad" if s == "rejected" else "" for s in o["status"]])
 
 # %% ../nbs/82_run_page.ipynb #record
+def made_again(run: Run) -> str:
+    "What the last `firebot verify` found, in words."
+    command = f"firebot verify {run.folder.parent.name}/{run.name}"
+    if (last := last_verdict(run.folder)) is None: return f"not tried, as far as is on record; it takes a fresh process: {command}"
+    found, when = last
+    wrong = {"came out differently": found.differs, "changed after the run": found.edited}
+    told = "; ".join(f"{', '.join(names)} {what}" for what, names in wrong.items() if names)
+    close = f", {len(found.close)} equal but for the last digits" if found.close else ""
+    moved = f" (changed since the run: {', '.join(found.inputs_changed)})" if found.inputs_changed else ""
+    if not found.reproduced: return f"no, on {short(when)} UTC: {told}{moved}"
+    return f"yes, on {short(when)} UTC: {len(found.same)} files equal byte for byte{close}{moved}"
+
 def record(run: Run) -> Iterator[Block]:
     "Where it came from, and whether it is whole."
     odd = tampered(run.folder, run.manifest)
     put_in = run.manifest["inputs"]
     yield block("facts", "whole", title="Is it as it was written?", facts=[
         ["Files", "every file is what the manifest says" if not odd else f"not what the manifest says: {', '.join(odd)}"],
-        ["Made again", f"not from here; it takes a fresh process: firebot verify {run.folder.parent.name}/{run.name}"],
+        ["Made again", made_again(run)],
         *([["Warning", w] for w in run.manifest.get("warnings", [])])])
     yield block("facts", "inputs", title="What went in?", width="half", facts=[[k, v if isinstance(v, str) else json.dumps(v)] for k,
         v in put_in.items() if k != "packages"]

@@ -323,6 +323,12 @@ def test_run(visit, workspace):
     v.looked_at("figures")
     v.tab("Record")
     assert "every file is what the manifest says" in v.text("[data-id=whole] dd")
+    assert "firebot verify reports/" in " ".join(v.text("[data-id=whole] dd"))
+    files = len(json.loads((run/"manifest.json").read_text())["results"])
+    firebot("verify", f"reports/{run.name}", cwd=workspace)
+    v.page.reload()
+    v.settle()
+    assert f": {files} files equal byte for byte" in " ".join(v.text("[data-id=whole] dd"))
     v.looked_at("record")
 
 
