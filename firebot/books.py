@@ -336,7 +336,8 @@ def last_verdict(
     "What the last `verify` of `run` found."
     file = _verdict_file(run.absolute())
     if not file.exists(): return None
-    try: told = json.loads(file.read_text(encoding="utf-8"))
+    try: told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as why: raise RunError(f"{file} cannot be read ({why}); verify the run again.") from None
+    when = told.pop("when")
     if told.pop("manifest") != file_digest(run / "manifest.json"): return None
-    return (Verdict(**{k: tuple(v) if isinstance(v, list) else v for k, v in told.items() if k != "when"}), told["when"])
+    return Verdict(**{k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}), when

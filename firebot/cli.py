@@ -148,7 +148,7 @@ def export_command(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run 
 @app.command()
 def dashboard(port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="8866 unless settings.ini says.", show_default=False)] = None,
               browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
-              warm: Annotated[bool, typer.Option("--warm/--no-warm", help="Load what pages need once, in a process that their kernels are copied from.")] = True) -> None:
+              warm: Annotated[bool, typer.Option("--warm/--no-warm", help="Copy kernels from a process that is loaded already.")] = True) -> None:
     "Look at runs, paper sessions, taxes, sweeps and data in a browser."
     from importlib.util import find_spec
 
