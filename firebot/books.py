@@ -340,4 +340,5 @@ def last_verdict(
     except (OSError, ValueError) as why: raise RunError(f"{file} cannot be read ({why}); verify the run again.") from None
     when = told.pop("when")
     if told.pop("manifest") != file_digest(run / "manifest.json"): return None
-    return Verdict(**{k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}), when
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+    return Verdict(**fields), when

@@ -174,7 +174,8 @@ def scales(s: SweepFolder, low: float, high: float) -> dict[str, Any]: # Part of
     notes += [dict(x=j, y=1.08 + steps * (j % 2), text=f"<b>{escape(k)}</b>", font=dict(size=12)) for j, (k, _) in enumerate(found)]
     posts = [dict(type="line", x0=j, x1=j, y0=0, y1=1, line=dict(color=GREY, width=1.5)) for j in range(len(found))]
     plain = dict(visible=False, fixedrange=True)
-    return dict(annotations=notes, shapes=posts, xaxis=plain | dict(range=[-0.25, len(found) - 0.65]), yaxis=plain | dict(range=[-0.04, 1.14 + steps]))
+    return dict(annotations=notes, shapes=posts, xaxis=plain | dict(range=[-0.25, len(found) - 0.65]),
+                yaxis=plain | dict(range=[-0.04, 1.14 + steps]))
 
 # %% ../nbs/86_sweep_page.ipynb #parallel
 DEPTHS, DRAWN = 6, 1000 # Of the colour; lines at most
@@ -199,7 +200,7 @@ def parallel(
                           line=dict(color=colour, width=width), opacity=deep, hoverinfo="skip", showlegend=False)
     best, traces = np.flatnonzero(kept), [lines(np.flatnonzero(~kept), GREY, 0.6, 0.25)]
     parts = np.array_split(best[::-1], DEPTHS) # the worst first, so that the best lie on top
-    traces += [lines(part, BLUE, 1 + deep, deep) for part, deep in zip(parts, np.linspace(0.15, 0.9, DEPTHS).round(2).tolist())]
+    traces += [lines(part, BLUE, 1 + deep, deep) for part, deep in zip(parts, np.linspace(0.3, 0.9, DEPTHS).round(2).tolist())]
     told = [f"{escape(words({k: s.trials[i][k] for k in names}))}: {s.sharpe[i]:.2f}" for i in rows[best]]
     ends = go.Scatter(x=np.full(len(best), len(names)), y=y[best, -2], text=told, mode="markers", showlegend=False,
                       hovertemplate="%{text}<extra></extra>", marker=dict(color=[VERMILION, *[BLUE] * (len(best) - 1)], size=6))

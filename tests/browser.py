@@ -18,6 +18,7 @@ TOKEN = "a-token-for-the-tests"
 CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome") if Path(p).exists()), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
+PIDS: dict[str, int] = {} # Address of a server -> its process
 PATIENCE = 60_000 # ms; a machine may be busy, and no test measures time
 
 # The last question is answered and every chart is drawn.
@@ -47,7 +48,8 @@ def served(words: list[str], port: int, cwd: Path, log: Path) -> Iterator[str]: 
                 with socket.socket() as s:
                     if s.connect_ex(("127.0.0.1", port)) == 0: break
                 time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
+            PIDS[address := f"http://127.0.0.1:{port}"] = process.pid
+            yield address
         finally:
             if process.poll() is None: os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
@@ -127,18 +129,36 @@ def visitors(*addresses: str) -> Iterator[list[Visitor]]:
         found.close()
 
 
-def _openings(workspace: Path, pages: Mapping[str, str], warm: float) -> tuple[dict[str, list[float]], dict[str, int], list[float]]:
+def kernels(address: str) -> list[Any]: # Processes, the latest last
+    "What the fork server of a dashboard has been copied to."
+    import psutil
+    forks = [p for p in psutil.Process(PIDS[address]).children() if any("serve_forks" in word for word in p.cmdline())]
+    return sorted((p for f in forks for p in f.children()), key=lambda p: p.create_time())
+
+
+def memory(address: str) -> dict[str, float]: # MB
+    "What the server, the fork server and the latest kernel hold, without what each shares with another process."
+    import psutil
+    server = psutil.Process(PIDS[address])
+    shared = [p for p in server.children() if any("serve_forks" in word for word in p.cmdline())]
+    found = {"server": server, **{"fork server": p for p in shared}, **{"kernel": p for p in kernels(address)[-1:]}}
+    return {name: (p.memory_info().rss if name == "fork server" else p.memory_full_info().uss) / 1e6 for name, p in found.items()}
+
+
+def _openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str, Any]:
+    out: dict[str, Any] = dict(seconds={name: [] for name in pages}, bytes={}, empty=[], memory={})
     with ExitStack() as stack:
-        address = stack.enter_context(dashboards(workspace, workspace/"opened.log", warm > 0))
+        address = stack.enter_context(dashboards(workspace, workspace/"opened.log", warm))
         plain = stack.enter_context(empty_page(workspace/"empty", workspace/"empty.log"))
         reader, other = stack.enter_context(visitors(address, plain))
-        time.sleep(warm)
-        seconds, sizes, empty = dict[str, list[float]](), dict[str, int](), list[float]()
-        for i, (name, path) in enumerate(pages.items()):
-            if i % 3 == 0: empty += other.opens("empty.ipynb", EMPTY)
-            seconds[name], sizes[name] = reader.opens(path, SEEN, SETTLED), reader.bytes
-            if warm: time.sleep(5) # a reader looks, and the next kernel takes its place
-    return seconds, sizes, empty
+        for pause in (0, 3) if warm else (0,): # one page after the other, and with a look at each
+            for i, (name, path) in enumerate(pages.items()):
+                if i % 3 == 0: out["empty"] += other.opens("empty.ipynb", EMPTY)
+                time.sleep(pause)
+                out["seconds"][name].append(reader.opens(path, SEEN, SETTLED))
+                out["bytes"][name] = reader.bytes
+                if warm: out["memory"][name] = memory(address)
+    return out
 
 
 def _askings(workspace: Path, asks: Mapping[str, tuple[str, str]]) -> dict[str, float]:
@@ -151,8 +171,9 @@ def _askings(workspace: Path, asks: Mapping[str, tuple[str, str]]) -> dict[str, 
 
 
 # Playwright's blocking calls refuse to run beside an event loop, which a notebook has: they get a thread of their own.
-def openings(workspace: Path, pages: Mapping[str, str], warm: float = 0) -> tuple[dict[str, list[float]], dict[str, int], list[float]]:
-    "Seconds until each page is seen and whole, bytes sent to it, and seconds of an empty page, several times in between."
+def openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str, Any]:
+    """Open every page: `seconds` until it is seen and whole, at each opening; `bytes` sent to it; `memory` in MB; and seconds of an `empty` page,
+    several times in between. Where kernels are copied from a loaded process, every page is opened twice: at once after the one before, and later."""
     with ThreadPoolExecutor(1) as aside: return aside.submit(_openings, workspace, pages, warm).result()
 
 
