@@ -129,20 +129,14 @@ def visitors(*addresses: str) -> Iterator[list[Visitor]]:
         found.close()
 
 
-def kernels(address: str) -> list[Any]: # Processes, the latest last
-    "What the fork server of a dashboard has been copied to."
-    import psutil
-    forks = [p for p in psutil.Process(PIDS[address]).children() if any("serve_forks" in word for word in p.cmdline())]
-    return sorted((p for f in forks for p in f.children()), key=lambda p: p.create_time())
-
-
 def memory(address: str) -> dict[str, float]: # MB
-    "What the server, the fork server and the latest kernel hold, without what each shares with another process."
+    "What the server, the process that kernels are copied from, and the latest kernel hold; server and kernel without what they share."
     import psutil
     server = psutil.Process(PIDS[address])
-    shared = [p for p in server.children() if any("serve_forks" in word for word in p.cmdline())]
-    found = {"server": server, **{"fork server": p for p in shared}, **{"kernel": p for p in kernels(address)[-1:]}}
-    return {name: (p.memory_info().rss if name == "fork server" else p.memory_full_info().uss) / 1e6 for name, p in found.items()}
+    [source] = [p for p in server.children() if "serve_forks" in " ".join(p.cmdline())]
+    kernel = max(source.children(), key=lambda p: p.create_time())
+    own = {name: p.memory_full_info().uss for name, p in (("server", server), ("kernel", kernel))}
+    return {name: size / 1e6 for name, size in (own | {"fork server": source.memory_info().rss}).items()}
 
 
 def _openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str, Any]:
