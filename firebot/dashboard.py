@@ -130,7 +130,7 @@ def needed(
     "What the pages are made with."
     own = {name: f"firebot.{'tax' if name == 'taxes' else name}_page" for name, _ in PAGES}
     return [*KERNEL, own.pop(page), "firebot.plots", *own.values(), "pyarrow.csv", "pandas", "firebot.dashboard:rehearse",
-            "firebot.tax_report", "firebot.overfitting"]
+            "firebot.tax_report", "firebot.overfitting", "firebot.runs"]
 
 # %% ../nbs/89_dashboard.ipynb #serve
 def capped(most: int = KERNELS) -> type:

@@ -155,11 +155,12 @@ def _openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str
     return out
 
 
-def _askings(workspace: Path, asks: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+def _askings(workspace: Path, asks: Mapping[str, tuple[Any, ...]]) -> dict[str, float]:
     with dashboards(workspace, workspace/"asked.log") as address, visitors(address) as (reader,):
         took = {}
-        for name, (path, script) in asks.items():
+        for name, (path, script, *look) in asks.items():
             reader.opens(path, SETTLED)
+            time.sleep(look[0] if look else 0.5)
             took[name] = reader.asks(script)
     return took
 
@@ -171,6 +172,6 @@ def openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str,
     with ThreadPoolExecutor(1) as aside: return aside.submit(_openings, workspace, pages, warm).result()
 
 
-def askings(workspace: Path, asks: Mapping[str, tuple[str, str]]) -> dict[str, float]: # Name -> seconds
-    "How long the answers to controls take: name -> page, and what to do there."
+def askings(workspace: Path, asks: Mapping[str, tuple[Any, ...]]) -> dict[str, float]: # Name -> seconds
+    "How long the answers to controls take: name -> page, what to do there, and after how many seconds of looking."
     with ThreadPoolExecutor(1) as aside: return aside.submit(_askings, workspace, asks).result()
