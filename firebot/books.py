@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'MIME', 'TOLERANCE', 'EXACT', 'COMMANDS', 'sha', 'canonical', 'file_digest', 'run_id', 'project_file', 'book',
            'home', 'refuse_unsupported', 'Published', 'load_manifest', 'changed', 'tampered', 'settle', 'stage',
-           'simple', 'run_book', 'Verdict', 'numbers_close', 'verify']
+           'simple', 'run_book', 'Verdict', 'numbers_close', 'verify', 'keep_verdict', 'last_verdict']
 
 # %% ../nbs/62_books.ipynb #imports
 import hashlib
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -316,3 +316,31 @@ def verify(
     wrong = tuple(n for n in differ if n not in near)
     same = tuple(n for n in old["results"] if n not in differ)
     return Verdict(old["run_id"], not (wrong or edited), same, wrong, tuple(near), edited, moved)
+
+# %% ../nbs/62_books.ipynb #keep-verdict
+def _verdict_file(run: Path) -> Path: return run.parent / "verified" / f"{run.name}.json"
+
+def keep_verdict(
+    run: Path, # Run folder
+    found: Verdict,
+    when: str, # ISO date and time with offset
+) -> None:
+    "Leave what was found beside `run`."
+    file = _verdict_file(run.absolute())
+    file.parent.mkdir(exist_ok=True)
+    beside = file.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps(asdict(found) | dict(when=when, manifest=file_digest(run / "manifest.json"))), encoding="utf-8")
+    os.replace(beside, file)
+
+def last_verdict(
+    run: Path, # Run folder
+) -> tuple[Verdict, str] | None: # What was found, and when; None if nothing is on record of the run as it is
+    "What the last `verify` of `run` found."
+    file = _verdict_file(run.absolute())
+    if not file.exists(): return None
+    try: told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as why: raise RunError(f"{file} cannot be read ({why}); verify the run again.") from None
+    when = told.pop("when")
+    if told.pop("manifest") != file_digest(run / "manifest.json"): return None
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+    return Verdict(**fields), when

@@ -167,9 +167,13 @@ def sweep(config: ConfigPath, out: Out = None, set_: Set = None,
 def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, such as reports/backtest-..., or models/NAME/VERSION.",
                                          show_default=False)]) -> None:
     "Run a run folder again in a fresh process and compare it byte for byte."
+    from firebot.books import keep_verdict
     from firebot.books import verify as again
     verdict = again(run)
     typer.echo(str(verdict))
+    if (run / "manifest.json").is_file():
+        try: keep_verdict(run, verdict, datetime.now(UTC).isoformat(timespec="seconds"))
+        except OSError as why: typer.echo(f"warning: what was found is not on record ({why.strerror}): {run.absolute().parent}", err=True)
     if not verdict.reproduced: raise typer.Exit(1)
 
 # %% ../nbs/90_cli.ipynb #export
@@ -186,7 +190,7 @@ def export_command(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run 
 @app.command()
 def dashboard(port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="8866 unless settings.ini says.", show_default=False)] = None,
               browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
-              warm: Annotated[bool, typer.Option("--warm/--no-warm", help="Start kernels before a page is asked for.")] = True) -> None:
+              warm: Annotated[bool, typer.Option("--warm/--no-warm", help="Copy kernels from a process that is loaded already.")] = True) -> None:
     "Look at runs, paper sessions, taxes, sweeps and data in a browser."
     from importlib.util import find_spec
 

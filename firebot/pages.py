@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['log', 'Block', 'State', 'ROWS', 'Look', 'PAGES', 'block', 'head', 'Column', 'table', 'tabs', 'choice', 'search',
            'check', 'chosen', 'chart', 'looked_at', 'parts', 'View', 'nothing', 'Memory', 'told', 'answers', 'assets',
-           'ready', 'page']
+           'page']
 
 # %% ../nbs/80_pages.ipynb #imports
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -211,18 +210,6 @@ def assets() -> Path:
     package = Path(firebot.__file__).parent
     return next(d for d in (package.parent / "nbs/dashboards/static", package / "_books/dashboards/static") if d.is_dir())
 
-def ready(
-    look: Look, # Draws the page
-    early: bool = os.environ.get("VOILA_PREHEAT") == "True", # Is there time, because nobody waits yet?
-) -> Thread:
-    "Load what draws charts while nobody asks."
-    def rehearse() -> None:
-        import_module("firebot.plots")
-        for _ in answers(look, {"ask": 1, "state": {}}, Memory()) if early else (): pass
-    thread = Thread(target=rehearse, daemon=True)
-    thread.start()
-    return thread
-
 def page(
     name: str, # Of the dashboard, as in `PAGES`
     look: Look, # Draws it
@@ -244,5 +231,5 @@ def page(
                 memory.dressed, said = True, said | dict(themes=[theme(), theme(dark=True)])
             widget.send(said)
     widget.on_msg(respond)
-    ready(look)
+    Thread(target=import_module, args=["firebot.plots"], daemon=True).start()
     return widget

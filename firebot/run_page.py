@@ -6,7 +6,8 @@
 __all__ = ['BAND', 'COLOURS', 'KINDS', 'LINES', 'TABS', 'columns', 'nanoseconds', 'floats', 'figure', 'cards', 'rolling_chart',
            'exposure_chart', 'around', 'band_chart', 'look_closer', 'overview', 'read_round_trips', 'ended_by',
            'trades_block', 'all_trades', 'run_job', 'indicators', 'candles', 'Waiting', 'waiting', 'journal', 'trailed',
-           'waiting_lines', 'prices', 'life', 'short', 'figures', 'orders', 'record', 'every_figure', 'run_look']
+           'waiting_lines', 'prices', 'life', 'short', 'figures', 'orders', 'made_again', 'record', 'every_figure',
+           'run_look']
 
 # %% ../nbs/82_run_page.ipynb #imports
 import json
@@ -18,14 +19,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from threading import Timer
+from time import sleep
 from typing import Any
 
 import numpy as np
 
-from .books import tampered
+from .books import last_verdict, tampered
 from .glossary import DEFINITIONS, METRICS, format_metric, money
 from .home_page import Run, curves, read_run, reports_folder, runs
-from .models import RunError
+from .models import FireBotError, RunError
 from .pages import Block, Column, State, View, block, chart, choice, chosen, head, looked_at, nothing, parts, table, tabs
 
 # %% ../nbs/82_run_page.ipynb #files
@@ -225,22 +228,49 @@ def all_trades(run: Run, state: State) -> Iterator[Block]:
     yield trades_block(run, found[shown])
 
 # %% ../nbs/82_run_page.ipynb #window
-@lru_cache(maxsize=4)
-def _job(path: Path, changed: float) -> Any: # `firebot.runs.Job`
+@lru_cache(maxsize=24)
+def _job(
+    path: Path,
+    changed: float, # When the file was written
+    symbol: str, # The only one to read; all if empty
+) -> Any: # `firebot.runs.Job`
     from firebot.books import home
-    from firebot.config import load_config
+    from firebot.config import AssetConfig, load_config
     from firebot.runs import make_job
-    return make_job(load_config(path), home())
+    config = load_config(path)
+    if not symbol: return make_job(config, home())
+    rows = tuple(a for a in config.assets or () if a.symbol == symbol) or (AssetConfig(symbol=symbol),)
+    one = config.model_copy(update=dict(assets=rows, run=config.run.model_copy(update=dict(benchmark=None))))
+    try: job = make_job(one, home())
+    except FireBotError: return _job(path, changed, "") # a strategy that needs the others
+    return _job(path, changed, "") if any(f.across for x in job.strategies for f in x.pipeline.features) else job
 
-def run_job(run: Run) -> Any: # `firebot.runs.Job`
-    "The bars and strategies of `run`, from its configuration."
+def _asked(run: Run, symbol: str) -> tuple[Path, float, str]: # What `_job` takes
     path = run.folder / "config.yaml"
-    return _job(path, path.stat().st_mtime)
+    return path, path.stat().st_mtime, "" if run.config["run"]["resolution"] in ("1d", "1w") else symbol
+
+def run_job(
+    run: Run,
+    symbol: str, # To look at
+) -> Any: # `firebot.runs.Job`
+    "The bars and strategies of `run`, from its configuration; of fine bars, those of `symbol`."
+    return _job(*_asked(run, symbol))
+
+@lru_cache(maxsize=4) # once
+def _read_ahead(asked: tuple[tuple[Path, float, str], ...]) -> None:
+    "Have ready what will be asked for, with pauses, so that questions are answered meanwhile."
+    def read() -> None:
+        for one in asked:
+            _job(*one)
+            sleep(0.2)
+    later = Timer(1, read)
+    later.daemon = True
+    later.start()
 
 # %% ../nbs/82_run_page.ipynb #indicators
 COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#D55E00") # not those of entries, stops and targets first
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=24)
 def _features(job: Any, strategy_id: str) -> dict[str, np.ndarray]: # Name -> [T, S]
     from firebot.features import FeaturePipeline
     strategy = next(x for x in job.strategies if x.strategy_id == strategy_id)
@@ -271,7 +301,7 @@ def candles(run: Run, symbol: str, span: tuple[int, int] | None) -> tuple[Any, l
     from firebot.plots import is_daily, wall_clock
     from firebot.portfolio import Trade
     from firebot.runs import chart_bars
-    job = run_job(run)
+    job = run_job(run, symbol)
     exact = ("quantity", "entry_price", "exit_price", "pnl", "return_pct")
     own = [Trade(**(t | {k: Decimal(str(t[k])) for k in exact}), commission=Decimal(0)) for t in read_round_trips(run) if t["symbol"] == symbol]
     outcome: Any = SimpleNamespace(job=job, trades=own)
@@ -378,7 +408,7 @@ def prices(run: Run, state: State) -> Iterator[Block]:
     bars, trades, whole, part = candles(run, name, span)
     drawn = candle_chart(bars, trades, run.currency)
     dates = is_daily(whole.timestamp)
-    job = run_job(run)
+    job = run_job(run, name)
     s = job.panel.symbols.index(name)
     there = ~np.isnan(job.panel.close[:, s])
     wait = [w for w in waiting(run, name) if w.start <= bars.timestamp[-1] and w.end >= bars.timestamp[0]] if len(bars) else []
@@ -407,6 +437,7 @@ def prices(run: Run, state: State) -> Iterator[Block]:
     told = chart(Chart(drawn.name, drawn.figure), zoom="zoom", id=f"candles-{name.lower()}")
     yield told | (dict(note=f"{told['note']}; zoom in to see its {len(wait):,} stops and targets") if len(wait) > LINES else {})
     yield from map(chart, below)
+    _read_ahead(tuple(_asked(run, s) for s in traded))
 
 # %% ../nbs/82_run_page.ipynb #orders
 def life(
@@ -451,13 +482,25 @@ def orders(run: Run, state: State) -> Iterator[Block]:
                 go=[dict(set={"order": i}, jump="life") for i in o["order_id"]], tones=["bad" if s == "rejected" else "" for s in o["status"]])
 
 # %% ../nbs/82_run_page.ipynb #record
+def made_again(run: Run) -> str:
+    "What the last `firebot verify` found, in words."
+    command = f"firebot verify {run.folder.parent.name}/{run.name}"
+    if (last := last_verdict(run.folder)) is None: return f"not tried, as far as is on record; it takes a fresh process: {command}"
+    found, when = last
+    wrong = {"came out differently": found.differs, "changed after the run": found.edited}
+    told = "; ".join(f"{', '.join(names)} {what}" for what, names in wrong.items() if names)
+    close = f", {len(found.close)} equal but for the last digits" if found.close else ""
+    moved = f" (changed since the run: {', '.join(found.inputs_changed)})" if found.inputs_changed else ""
+    if not found.reproduced: return f"no, on {short(when)} UTC: {told}{moved}"
+    return f"yes, on {short(when)} UTC: {len(found.same)} files equal byte for byte{close}{moved}"
+
 def record(run: Run) -> Iterator[Block]:
     "Where it came from, and whether it is whole."
     odd = tampered(run.folder, run.manifest)
     put_in = run.manifest["inputs"]
     yield block("facts", "whole", title="Is it as it was written?", facts=[
         ["Files", "every file is what the manifest says" if not odd else f"not what the manifest says: {', '.join(odd)}"],
-        ["Made again", f"not from here; it takes a fresh process: firebot verify {run.folder.parent.name}/{run.name}"],
+        ["Made again", made_again(run)],
         *([["Warning", w] for w in run.manifest.get("warnings", [])])])
     yield block("facts", "inputs", title="What went in?", width="half", facts=[[k, v if isinstance(v, str) else json.dumps(v)] for k,
         v in put_in.items() if k != "packages"]

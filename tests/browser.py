@@ -18,6 +18,7 @@ TOKEN = "a-token-for-the-tests"
 CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome") if Path(p).exists()), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
+PIDS: dict[str, int] = {} # Address of a server -> its process
 PATIENCE = 60_000 # ms; a machine may be busy, and no test measures time
 
 # The last question is answered and every chart is drawn.
@@ -47,7 +48,8 @@ def served(words: list[str], port: int, cwd: Path, log: Path) -> Iterator[str]: 
                 with socket.socket() as s:
                     if s.connect_ex(("127.0.0.1", port)) == 0: break
                 time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
+            PIDS[address := f"http://127.0.0.1:{port}"] = process.pid
+            yield address
         finally:
             if process.poll() is None: os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
@@ -59,13 +61,15 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def dashboards(workspace: Path, log: Path, warm: bool = False) -> Any: # A context: the address
-    "The dashboards of a workspace, served as `firebot dashboard` does."
+def dashboards(workspace: Path, log: Path, warm: bool = True, **more: int) -> Any: # A context: the address
+    "The dashboards of a workspace, served as `firebot dashboard` does; `more` are parameters of `firebot.dashboard.serve`."
     port = free_port()
-    return served([FIREBOT, "dashboard", "--port", str(port), "--no-browser", *([] if warm else ["--no-warm"])], port, workspace, log)
+    words = [FIREBOT, "dashboard", "--port", str(port), "--no-browser", *([] if warm else ["--no-warm"])]
+    if more: words = [sys.executable, "-c", f"from firebot.dashboard import serve; serve({port}, False, **{more})"]
+    return served(words, port, workspace, log)
 
 
-def empty_page(folder: Path, log: Path, warm: bool = False) -> Any: # A context: the address
+def empty_page(folder: Path, log: Path) -> Any: # A context: the address
     "Voilà as it comes, on a notebook with one empty cell."
     port = free_port()
     folder.mkdir(exist_ok=True)
@@ -73,7 +77,7 @@ def empty_page(folder: Path, log: Path, warm: bool = False) -> Any: # A context:
     kernel = dict(name="python3", display_name="python3", language="python")
     (folder/"empty.ipynb").write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)))
     words = [sys.executable, "-m", "voila", str(folder), "--no-browser", f"--Voila.port={port}", f"--Voila.token={TOKEN}",
-             f"--VoilaConfiguration.preheat_kernel={warm}", "--Voila.ip=127.0.0.1"]
+             "--Voila.ip=127.0.0.1"]
     return served(words, port, folder, log)
 
 
@@ -125,35 +129,49 @@ def visitors(*addresses: str) -> Iterator[list[Visitor]]:
         found.close()
 
 
-def _openings(workspace: Path, pages: Mapping[str, str], warm: float) -> tuple[dict[str, list[float]], dict[str, int], list[float]]:
+def memory(address: str) -> dict[str, float]: # MB
+    "What the server, the process that kernels are copied from, and the latest kernel hold; server and kernel without what they share."
+    import psutil
+    server = psutil.Process(PIDS[address])
+    [source] = [p for p in server.children() if "serve_forks" in " ".join(p.cmdline())]
+    kernel = max(source.children(), key=lambda p: p.create_time())
+    own = {name: p.memory_full_info().uss for name, p in (("server", server), ("kernel", kernel))}
+    return {name: size / 1e6 for name, size in (own | {"fork server": source.memory_info().rss}).items()}
+
+
+def _openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str, Any]:
+    out: dict[str, Any] = dict(seconds={name: [] for name in pages}, bytes={}, empty=[], memory={})
     with ExitStack() as stack:
-        address = stack.enter_context(dashboards(workspace, workspace/"opened.log", warm > 0))
+        address = stack.enter_context(dashboards(workspace, workspace/"opened.log", warm))
         plain = stack.enter_context(empty_page(workspace/"empty", workspace/"empty.log"))
         reader, other = stack.enter_context(visitors(address, plain))
-        time.sleep(warm)
-        seconds, sizes, empty = dict[str, list[float]](), dict[str, int](), list[float]()
-        for i, (name, path) in enumerate(pages.items()):
-            if i % 3 == 0: empty += other.opens("empty.ipynb", EMPTY)
-            seconds[name], sizes[name] = reader.opens(path, SEEN, SETTLED), reader.bytes
-            if warm: time.sleep(5) # a reader looks, and the next kernel takes its place
-    return seconds, sizes, empty
+        for pause in (0, 3) if warm else (0,): # one page after the other, and with a look at each
+            for i, (name, path) in enumerate(pages.items()):
+                if i % 3 == 0: out["empty"] += other.opens("empty.ipynb", EMPTY)
+                time.sleep(pause)
+                out["seconds"][name].append(reader.opens(path, SEEN, SETTLED))
+                out["bytes"][name] = reader.bytes
+                if warm: out["memory"][name] = memory(address)
+    return out
 
 
-def _askings(workspace: Path, asks: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+def _askings(workspace: Path, asks: Mapping[str, tuple[Any, ...]]) -> dict[str, float]:
     with dashboards(workspace, workspace/"asked.log") as address, visitors(address) as (reader,):
         took = {}
-        for name, (path, script) in asks.items():
+        for name, (path, script, *look) in asks.items():
             reader.opens(path, SETTLED)
+            time.sleep(look[0] if look else 0.5)
             took[name] = reader.asks(script)
     return took
 
 
 # Playwright's blocking calls refuse to run beside an event loop, which a notebook has: they get a thread of their own.
-def openings(workspace: Path, pages: Mapping[str, str], warm: float = 0) -> tuple[dict[str, list[float]], dict[str, int], list[float]]:
-    "Seconds until each page is seen and whole, bytes sent to it, and seconds of an empty page, several times in between."
+def openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str, Any]:
+    """Open every page: `seconds` until it is seen and whole, at each opening; `bytes` sent to it; `memory` in MB; and seconds of an `empty` page,
+    several times in between. Where kernels are copied from a loaded process, every page is opened twice: at once after the one before, and later."""
     with ThreadPoolExecutor(1) as aside: return aside.submit(_openings, workspace, pages, warm).result()
 
 
-def askings(workspace: Path, asks: Mapping[str, tuple[str, str]]) -> dict[str, float]: # Name -> seconds
-    "How long the answers to controls take: name -> page, and what to do there."
+def askings(workspace: Path, asks: Mapping[str, tuple[Any, ...]]) -> dict[str, float]: # Name -> seconds
+    "How long the answers to controls take: name -> page, what to do there, and after how many seconds of looking."
     with ThreadPoolExecutor(1) as aside: return aside.submit(_askings, workspace, asks).result()

@@ -323,6 +323,12 @@ def test_run(visit, workspace):
     v.looked_at("figures")
     v.tab("Record")
     assert "every file is what the manifest says" in v.text("[data-id=whole] dd")
+    assert "firebot verify reports/" in " ".join(v.text("[data-id=whole] dd"))
+    files = len(json.loads((run/"manifest.json").read_text())["results"])
+    firebot("verify", f"reports/{run.name}", cwd=workspace)
+    v.page.reload()
+    v.settle()
+    assert f": {files} files equal byte for byte" in " ".join(v.text("[data-id=whole] dd"))
     v.looked_at("record")
 
 
@@ -420,6 +426,12 @@ def test_sweep(visit, workspace):
     v.choose("Picture", "lines")
     v.page.wait_for_selector("[data-id=parallel] .main-svg")
     v.looked_at("lines")
+    kept = [t for t in trials if t["slow"] == "140"]
+    v.choose("slow", "140")
+    assert v.text("[data-id=parallel] .fb-note")[0].startswith(f"{len(kept)} of {len(trials)} trials kept")
+    shown = v.page.evaluate("document.querySelector('[data-id=parallel] .fb-plot').data.at(-1).text")
+    assert sorted(float(x.rpartition(": ")[2]) for x in shown) == pytest.approx(sorted(float(t["sharpe"]) for t in kept), abs=0.006)
+    v.looked_at("lines-kept")
     v.choose("Sweep", folder.name)
 
 
@@ -498,6 +510,32 @@ def fetch(url):
     try:
         with urllib.request.build_opener(Stay).open(url, timeout=120) as answer: return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error: return error.code, error.read().decode(errors="replace")
+
+
+def test_one_visitor_too_many(browser, workspace, tmp_path):
+    with dashboards(workspace, workspace/"server-full.log", most=2) as address:
+        first, second = (Visit(browser, address, name, tmp_path) for name in ("home", "data"))
+        late, outside = browser.new_page(), []
+        late.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else outside.append(r.url))
+        assert late.goto(f"{address}/voila/render/sweep.ipynb?token={TOKEN}").status == 503
+        assert late.locator("h1").inner_text() == "Too many pages are open" and "2 pages are open already" in late.locator("p").first.inner_text()
+        late.screenshot(path=Path(os.environ.get("FIREBOT_SCREENSHOTS", tmp_path))/"too-many.png")
+        second.tab("Imports and refused rows") # those who are in notice nothing
+        first.page.goto("about:blank") # its kernel goes, and there is room
+        first.close()
+        while late.reload().status != 200: late.wait_for_timeout(200)
+        late.wait_for_function(SETTLED, timeout=PATIENCE)
+        assert outside == []
+        late.close()
+        second.close()
+
+
+def test_who_is_gone_without_a_word_leaves_no_kernel(workspace):
+    with dashboards(workspace, workspace/"server-gone.log", most=2, idle=2) as address:
+        def visited(): return fetch(f"{address}/voila/render/data.ipynb?token={TOKEN}")[0]
+        assert [visited(), visited()] == [200, 200] # a kernel each, and nobody talks to them
+        while visited() != 200: time.sleep(0.5)
+    assert "Culling" in (workspace/"server-gone.log").read_text()
 
 
 def test_the_doors_are_shut(server):
