@@ -278,7 +278,7 @@ def _asked(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, he
                 strategy._orders.append(got)
                 continue
             said.append((s, _opinion(strategy, got, symbols[s])))
-            if records is not None: records.append(got)
+            if records is not None and isinstance(got, Signal): records.append(got)
         yield said
 
 def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,

@@ -262,7 +262,7 @@ class Loud(Strategy):
 
 
 def test_answers_that_are_no_numbers(tmp_path: Path) -> None:
-    "NaN is no opinion of a vectorised strategy; else it and infinity disable who gave them, on record. The others go on, and so does a killed session."
+    "NaN is no opinion of a vectorised strategy; else it and infinity disable who gave them, on record; all others go on, a killed session too."
     odd = [Vague("nan"), Vague("inf", {"how": 1}), Vague("why", {"how": 2}), Loud("silent"), Loud("up", {"how": 1}), Loud("down", {"how": 2})]
     setup = replace(SETUP, seats=(*SETUP.seats, *(Seat(s.strategy_id, size_value=Decimal(1), account=k + 1) for k, s in enumerate(odd))))
     def go_on(folder: Path, until: int = len(PANEL), every: int = 99) -> tuple[str, str, dict[str, str]]:
@@ -274,7 +274,8 @@ def test_answers_that_are_no_numbers(tmp_path: Path) -> None:
             finish(session)
             return digest(session.path), account_digest(session.live), session.live.disabled
     *wanted, disabled = go_on(tmp_path / "s")
-    assert disabled == {"nan": "OrderError: IBM: confidence nan is not between 0 and 1.", "inf": "OrderError: IBM: confidence inf is not between 0 and 1.",
+    assert disabled == {"nan": "OrderError: IBM: confidence nan is not between 0 and 1.",
+                        "inf": "OrderError: IBM: confidence inf is not between 0 and 1.",
                         "up": "OrderError: up gave the signal inf; it must be between -1 and 1.",
                         "down": "OrderError: down gave the signal -inf; it must be between -1 and 1."}
     faults = {name: s.row for s in steps(tmp_path / "s" / "journal.sqlite") if s.kind == "bar" for name in s.data["faults"]}
