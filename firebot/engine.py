@@ -534,14 +534,14 @@ class Account:
     def _belong(self, intents: np.ndarray, t0: int, t1: int) -> None:
         "Refuse intents of other rows; make room for the events of the rest."
         stamps = intents[:, I_ROW]
-        if not (t0 - 1 <= stamps[0] and stamps[-1] <= max(t0, t1) - 1 and (stamps[1:] >= stamps[:-1]).all()):
+        if not (t0 - 1 <= stamps[0] and stamps[-1] <= max(t0, t1) - 1 and (len(stamps) == 1 or (stamps[1:] >= stamps[:-1]).all())):
             raise OrderError(f"intents of rows {stamps[0]} to {stamps[-1]} do not belong to a walk from row {t0} to {t1}, or are out of order.")
         if (room := 3 * len(intents) + 256 - len(self._events) + self._n) > 256: self._grow(room, 0)
 
     def _fits(self, window: Window, intents: np.ndarray) -> None:
         "Refuse orders that need more of the bars than the window has."
-        if not (len(intents) or self.state.counters[FANCY]): return
-        own = intents[intents[:, I_KIND] == ORDER] if intents[:, I_KIND].any() else intents[:0]
+        if not (self.state.counters[FANCY] or len(intents) and intents[:, I_KIND].any()): return # signals of which nothing rests but market orders
+        own = intents[intents[:, I_KIND] == ORDER]
         rests = (own[:, I_TYPE] != MARKET) | (own[:, I_TIF] != GTC) | (own[:, I_B_STOP:] != 0).any(axis=1)
         if rests.any() or (self.state.counters[FANCY] and not window.high.size):
             raise OrderError("orders other than market orders rest, and the window has opens and closes only; make it with whole=True.")

@@ -521,9 +521,9 @@ class FeatureStream:
         panel: Panel, # Rows that follow those it has seen
     ) -> dict[str, np.ndarray]: # float64 [T, S] by feature
         "What `update` gives for one row after the other."
-        if not self._plain or len(panel.actions):
+        if not self._plain or len(panel.actions) or not len(panel):
             found = [self.update(panel[t:t + 1]) for t in range(len(panel))]
-            return {name: np.stack([x[name] for x in found]) for name in self.names}
+            return {name: np.array([x[name] for x in found]).reshape(-1, self.symbols) for name in self.names}
         rows, here = np.empty((len(self._rows), *panel.close.shape)), ~np.isnan(panel.close)
         for x, own in zip(rows, adjust(panel, self.adjuster.factor, self._own.sources).values()): x[:] = own
         lines, last = self._own.move(rows), len(panel) - 1 - here[::-1].argmax(axis=0)

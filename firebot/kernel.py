@@ -1392,8 +1392,9 @@ _BOUND = _like(tuple, _STATE, _SPEC, _RULES, _WINDOW, _ACTIONS, 0, 2, 2)
 # %% ../nbs/33_kernel.ipynb #words
 def _words(kind: Any) -> int:
     "How many words of memory a value takes: an array its owner, parent, size, step and address beside its shape and strides."
-    if isinstance(kind, types.Array): return 5 + 2 * kind.ndim
-    return sum(_words(part) for part in kind.types) if isinstance(kind, types.BaseTuple) else 1
+    if isinstance(kind, types.Array): return 5 + 2 * int(kind.ndim)
+    parts = getattr(kind, "types", ()) # of a tuple
+    return sum(map(_words, parts)) if parts else 1
 
 BOUND_WORDS = _words(_BOUND)
 

@@ -269,23 +269,23 @@ def _cuttable(strategy: Strategy, order: Order) -> Order:
 def _asked(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,
            records: list[Signal] | None) -> Iterator[list[tuple[int, float]]]:
     "What it answers about the symbols of each row, once the row is wanted."
-    names, symbols, listens = list(features), panel.symbols, _own(strategy, "on_data")
-    for t, u, (bars, asked, *values) in _columns(here, warm, *features.values()):
-        for s in range(len(bars) if listens else 0):
-            if not bars[s][u]: continue
+    names, symbols, listens, ask = list(features), panel.symbols, _own(strategy, "on_data"), strategy.generate_signal
+    for t, (bars, warm_, values) in enumerate(_plain_rows(here, warm, [*features.values()])):
+        for s, there in enumerate(bars if listens else ()):
+            if not there: continue
             strategy._at, strategy._bar = (panel, t, s), None
             strategy.on_data(strategy.bar)
         said = []
-        for s, there in enumerate(asked):
-            if not there[u]: continue
+        for s, there in enumerate(warm_):
+            if not there: continue
             strategy._at, strategy._bar = (panel, t, s), None
-            got = strategy.generate_signal({name: value[s][u] for name, value in zip(names, values)})
+            got = ask({name: value[s] for name, value in zip(names, values)})
             if got is None: continue
             if isinstance(got, Order) and strategy.places_orders and got.symbol == symbols[s]:
                 strategy._orders.append(_cuttable(strategy, got))
                 continue
             said.append((s, _opinion(strategy, got, symbols[s])))
-            if records is not None: records.append(got)
+            if records is not None and isinstance(got, Signal): records.append(got)
         yield said
 
 def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,
@@ -295,11 +295,11 @@ def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, 
         for s, x in said: out[t, s] = x
     return out
 
-def _columns(*arrays: np.ndarray) -> Iterator[tuple[int, int, list[list[list[Any]]]]]:
-    "Each row `t`, as place `u` in plain lists by array and symbol; by blocks, so that they stay small."
-    for begin in range(0, len(arrays[0]), 4096):
-        lists = [x[begin:begin + 4096].T.tolist() for x in arrays]
-        for u in range(len(lists[0][0])): yield begin + u, u, lists
+def _plain_rows(here: np.ndarray, warm: np.ndarray, features: list[np.ndarray]) -> Iterator[tuple[list[bool], list[bool], tuple[list[float], ...]]]:
+    "The rows of arrays [T, S] as plain lists; by blocks, so that they stay small."
+    for begin in range(0, len(here), 4096):
+        bars, asked, *values = (x[begin:begin + 4096].tolist() for x in (here, warm, *features))
+        yield from zip(bars, asked, zip(*values) if values else [()] * len(bars))
 
 # %% ../nbs/22_strategies.ipynb #batch
 def _warm(features: dict[str, np.ndarray], here: np.ndarray) -> np.ndarray: # bool, shape of `here`

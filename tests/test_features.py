@@ -68,6 +68,10 @@ def equal_in_both_clocks(pipeline: FeaturePipeline, panel: Panel, cut: int) -> d
     second.restore(json.loads(json.dumps(first.state(), allow_nan=False)))
     rows += [second.update(row.panel) for row in replay(panel[cut:])]
     for name, values in batch.items(): assert_array_equal(np.array([row[name] for row in rows]), values, err_msg=name)
+    third = pipeline.stream(S)
+    third.restore(json.loads(json.dumps(first.state(), allow_nan=False)))
+    for name, values in third.over(panel[cut:]).items(): assert_array_equal(values, batch[name][cut:], err_msg=name)
+    assert third.state() == second.state()
     return batch
 
 

@@ -1,8 +1,12 @@
 "The kernel against its slow double, on random orders, bars and corporate actions; batch against bar by bar; identities."
+import copy
+import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -356,6 +360,22 @@ def test_buffers_grow_without_changing_a_bit() -> None:
     small.state = small.state._replace(orders=small.state.orders[:0])
     small.walk(window, acts, signal_intents([signals["K"]]), 0, 60)
     assert np.array_equal(small.events, want.events) and np.array_equal(small.equity, want.equity)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_goes_on_by_itself(copied: Callable[[Any], Any]) -> None:
+    "The kernel knows where an account's arrays are; a copy's are elsewhere, also when window and actions are copied along."
+    panel, setup = tiny(list(np.linspace(50, 60, 60)))
+    signals = {"K": np.where(np.arange(60) % 2, 0.0, 1.0)[:, None]}
+    want, intents = backtest(panel, signals, setup), signal_intents([signals["K"]])
+    account, (window, acts) = Account(setup, 60), make_window(panel, setup)
+    account.walk(window, acts, intents[:30], 0, 30)
+    other, its_window, its_acts = copied((account, window, acts))
+    before = account.events.copy()
+    other.walk(its_window, its_acts, intents[30:], 30, 60)
+    assert np.array_equal(account.events, before) and np.array_equal(other.events, want.events) and np.array_equal(other.equity, want.equity)
+    account.walk(window, acts, intents[30:], 30, 60)
+    assert np.array_equal(account.events, want.events) and np.array_equal(account.equity, want.equity)
 
 
 def test_nothing_decided_on_a_bar_fills_on_it() -> None:

@@ -240,6 +240,62 @@ def test_a_strategy_that_never_answers(tmp_path: Path) -> None:
     assert [d["price"] for d in mine] == [e.data["price"] for e in read(tmp_path / "alone" / "journal.sqlite") if e.kind == "fill"]
 
 
+class Vague(Strategy):
+    "Asked per bar; from its sixth question on it is sure of it to a degree that is no number, or gives a reason that is none"
+    params = {"how": Param(0, 0, 2, "0 nan, 1 inf, 2 a reason")}
+    seen = 0
+    def state(self) -> dict[str, int]: return {"seen": self.seen}
+    def restore(self, state: dict[str, int]) -> None: self.seen = state["seen"]
+    def features(self) -> dict[str, tuple[str]]: return {"price": ("last",)}
+    def generate_signal(self, features: dict[str, float]) -> object:
+        self.seen += 1
+        sure = (float("nan"), float("inf"), 0.5)[self.config["how"]] if self.seen > 5 else 0.5
+        return self.signal("BUY", sure, reason=float("nan"))
+
+
+class Loud(Strategy):
+    "Vectorised; no opinion where the price is low, and where it is high one that is no number"
+    params = {"how": Param(0, 0, 2, "0 nan, 1 inf, 2 -inf")}
+    def features(self) -> dict[str, tuple[str]]: return {"price": ("last",)}
+    def signals(self, features: dict[str, np.ndarray]) -> np.ndarray:
+        return np.where(features["price"] > PANEL.close[5, 0] - 0.005, (np.nan, np.inf, -np.inf)[self.config["how"]], np.nan)
+
+
+def test_answers_that_are_no_numbers(tmp_path: Path) -> None:
+    "NaN is no opinion of a vectorised strategy; else it and infinity disable who gave them, on record; all others go on, a killed session too."
+    odd = [Vague("nan"), Vague("inf", {"how": 1}), Vague("why", {"how": 2}), Loud("silent"), Loud("up", {"how": 1}), Loud("down", {"how": 2})]
+    setup = replace(SETUP, seats=(*SETUP.seats, *(Seat(s.strategy_id, size_value=Decimal(1), account=k + 1) for k, s in enumerate(odd))))
+    def go_on(folder: Path, until: int = len(PANEL), every: int = 99) -> tuple[str, str, dict[str, str]]:
+        with PaperSession(folder, [*IDEAS, *odd], setup) as session:
+            for t in range(session.live.row, until):
+                take(session, PANEL[t:t + 1])
+                if t % every == every - 1: assert snapshot(session)
+            if until < len(PANEL): os.kill(os.getpid(), signal.SIGKILL)
+            finish(session)
+            return digest(session.path), account_digest(session.live), session.live.disabled
+    *wanted, disabled = go_on(tmp_path / "s")
+    assert disabled == {"nan": "OrderError: IBM: confidence nan is not between 0 and 1.",
+                        "inf": "OrderError: IBM: confidence inf is not between 0 and 1.",
+                        "up": "OrderError: up gave the signal inf; it must be between -1 and 1.",
+                        "down": "OrderError: down gave the signal -inf; it must be between -1 and 1."}
+    faults = {name: s.row for s in steps(tmp_path / "s" / "journal.sqlite") if s.kind == "bar" for name in s.data["faults"]}
+    assert set(faults) == set(disabled) and json.loads((tmp_path / "s" / "status.json").read_text())["disabled"] == disabled
+    events = list(read(tmp_path / "s" / "journal.sqlite"))
+    assert all(e.bar < faults[e.strategy_id] for e in events if e.strategy_id in disabled and e.kind == "signal")
+    assert not [e for e in events if e.strategy_id == "silent"]
+    assert {e.data["metadata"]["reason"] for e in events if e.strategy_id == "why" and e.kind == "signal"} == {None}
+    trade(tmp_path / "alone")
+    def traded(folder: Path) -> list[tuple[object, ...]]:
+        return [(e.bar, e.symbol, e.strategy_id, *(e.data[k] for k in ("side", "quantity", "price", "commission")))
+                for e in read(folder / "journal.sqlite") if e.kind == "fill" and e.strategy_id in ("momentum", "cross")]
+    assert traded(tmp_path / "s") == traded(tmp_path / "alone") != []
+    for until, every in ((2, 99), (min(faults.values()) + 1, 99), (min(faults.values()) + 1, 2), (max(faults.values()) + 3, 3)):
+        folder = tmp_path / f"{until}-{every}"
+        if not (pid := os.fork()): go_on(folder, until, every)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        assert go_on(folder) == (*wanted, disabled)
+
+
 def test_a_strategy_that_lost_too_much_is_armed(tmp_path: Path) -> None:
     "The limit stops it, a person lets it go on, and a session that is repeated from its journal agrees."
     setup = replace(SETUP, risk=RiskConfig(max_drawdown_pct=Decimal("0.05"), auto_disable_on_breach=True))
