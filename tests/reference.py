@@ -377,8 +377,8 @@ class Reference:
         if new_day: self.before = dict(self.value)
         self.value[""] = self.equity
         for k in self.seats:
-            self.value[k] = self.setup.cash + self.flow[k] + sum((self.amount(q, self.last[s]) for (who, s), q in self.held.items() if who == k and q),
-                                                                 Decimal(0))
+            worths = (self.amount(q, self.last[s]) for (who, s), q in self.held.items() if who == k and q)
+            self.value[k] = self.setup.cash + self.flow[k] + sum(worths, Decimal(0))
         for who, level in self.value.items(): self.peak[who] = max(self.peak[who], level)
         found = {k: self.passed("") or self.passed(k) for k in self.seats}
         for k, breach in found.items():

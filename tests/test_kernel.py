@@ -121,8 +121,8 @@ def scenarios(draw: st.DrawFn) -> tuple:
         o, c = path[there, 0], path[there, 1]
         wide = np.round(level * np.abs(rng.normal(0, 0.02, (2, len(there)))) / step) * step
         starts = np.array([opens[t] for t in there])
-        bars.append(Bars(f"S{j}", "1d" if day_bars == 1 else "1h", starts, o, np.maximum(o, c) + wide[0], np.maximum(np.minimum(o, c) - wide[1], step), c,
-                         rng.choice([0.0, 40.0, 900.0, 7000.5, 1e6], len(there))))
+        high, low = np.maximum(o, c) + wide[0], np.maximum(np.minimum(o, c) - wide[1], step)
+        bars.append(Bars(f"S{j}", "1d" if day_bars == 1 else "1h", starts, o, high, low, c, rng.choice([0.0, 40.0, 900.0, 7000.5, 1e6], len(there))))
         levels.append(dict(zip(there.tolist(), c)))
         if quoted and rng.random() < 0.7:
             when = np.sort(rng.choice(starts, 3 * len(starts)) + rng.integers(-50, 1200, 3 * len(starts)) * 1_000_000)
@@ -291,7 +291,8 @@ def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tupl
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 0.1]), st.sampled_from([100_000, 10**9]))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 0.1]),
+       st.sampled_from([100_000, 10**9]))
 def test_long_quiet_stretches_at_once_are_the_same_stretches_bar_by_bar(seed: int, S: int, K: int, apart: bool, gaps: float, cash: int) -> None:
     "Few decisions and many bars between them, by columns and by rows; with six decimals a billion does not fit the products without a branch."
     rng, T = np.random.default_rng(seed), 70
