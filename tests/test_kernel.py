@@ -102,13 +102,13 @@ def an_order(rng: np.random.Generator, level: float, thing: Instrument, end: int
 
 
 @st.composite
-def scenarios(draw: st.DrawFn) -> tuple:
+def scenarios(draw: st.DrawFn, hours: bool = False) -> tuple:
     "Bars of some symbols with gaps, corporate actions, quotes, strategies with sizing rules, and intents of every kind."
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows, count, strategies = draw(st.integers(2, 25)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     things, bars, actions, levels, quotes = [], [], [], [], {}
     quoted = draw(st.booleans()) and draw(st.booleans())
-    day_bars = draw(st.sampled_from([1, 1, 3])) # Bars of a day: one, or three of an hour
+    day_bars = draw(st.sampled_from([1, 1, 3])) if hours else 1 # Bars of a day: one, or three of an hour
     opens = [to_ns(session_open(DAYS[t // day_bars])) + t % day_bars * 3_600_000_000_000 for t in range(rows)]
     for j in range(count):
         lot = draw(st.sampled_from(["1", "0.001", "10"]))
@@ -251,18 +251,18 @@ def agree(scenario: tuple) -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios())
+@given(scenarios(hours=True))
 def test_the_kernel_agrees_with_its_slow_double(scenario: tuple) -> None: agree(scenario)
 
 
 @pytest.mark.slow
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios())
+@given(scenarios(hours=True))
 def test_the_kernel_agrees_with_its_slow_double_at_length(scenario: tuple) -> None: agree(scenario)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios())
+@given(scenarios(hours=True))
 def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tuple) -> None:
     _, things, bars, actions, setup, intents, quotes = scenario
     panel, whole = make_panel(bars, things, actions), run(scenario)
