@@ -9,6 +9,7 @@ __all__ = ['BOUND_WORDS', 'Lent', 'bind', 'advance']
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
@@ -1224,6 +1225,27 @@ def _rows(state: State, spec: Spec, window: Window, t: int, until: int, equity: 
             equity[u, a] = money[a, EQUITY]
     return True
 
+# %% ../nbs/33_kernel.ipynb #soon
+def _asked_for(context: Any, array: Any, place: Any) -> Any:
+    "Have element `place` of `array` brought near, without waiting for it."
+    def fetch(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.bitcast(builder.gep(context.make_array(array)(context, builder, args[0]).data, [args[1]]), cgutils.voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+    return types.void(array, place), fetch
+
+_fetch: Any = intrinsic(_asked_for)
+
+@inner
+def _soon(window: Window, w: int) -> None:
+    "Bar `w` will be needed."
+    _fetch(window.start, w)
+    _fetch(window.end, w)
+    _fetch(window.open, w * window.open.shape[1])
+    _fetch(window.close, w * window.close.shape[1])
+
 # %% ../nbs/33_kernel.ipynb #walk
 @inner
 def _space(state: State, spec: Spec, events: np.ndarray, n: int, asked: int, acting: int) -> bool:
@@ -1309,6 +1331,7 @@ def _walk(state: State, spec: Spec, rules: Rules, intents: np.ndarray, window: W
             until = t1
             if c[INTENT] < asked: until = min(until, intents[c[INTENT], I_ROW] + 1)
             if c[ACTION] < acts.size: until = min(until, max(acts[c[ACTION]], t + 1))
+            if asked < intents.shape[0]: _soon(window, intents[asked, I_ROW] - window.first)
         if c[SHORTS]:
             _known(state, window, t, until)
             if not _mark(state, spec): return TOO_LARGE, 0

@@ -84,6 +84,11 @@ class Reference:
         self.at_close = p.fill_at == "close"
         self.seats = {s.strategy_id: s for s in setup.seats}
         self.things = {i.symbol: i for i in setup.instruments}
+        self.flow = dict.fromkeys(self.seats, Decimal(0)) # cash that a strategy's trades have moved
+        self.value, self.before, self.peak = ({who: setup.cash for who in ("", *self.seats)} for _ in range(3)) # "": the account
+        self.blocked: dict[str, tuple] = {} # strategy -> limit, what was lost, bound
+        self.stopped: dict[str, tuple] = {}
+        self.told: dict[str, tuple] = {}
 
     # ------------------------------------------------------------ words
     def say(self, kind: str, time: int, strategy: str, symbol: str, order: int, **data: Any) -> None:
@@ -186,6 +191,7 @@ class Reference:
         fee = max(self.fee(o.done + quantity, o.done_amount + amount, relative) - o.done_fee, Decimal(0))
         key = o.strategy, o.symbol
         self.cash -= o.side * amount + fee
+        self.flow[o.strategy] -= o.side * amount + fee
         self.held[key] = self.has(*key) + o.side * quantity
         if (o.side < 0) == opens: self.pledge(o.symbol, price)
         if self.costs.tiers and self.costs.tier_by == "volume": self.traded += amount
@@ -311,6 +317,11 @@ class Reference:
     def limited(self, o: Rest, money: Decimal, price: Fraction) -> Decimal:
         "What the limits leave of the money that the order opens with; what they said is remembered."
         c, side = self.setup.risk, o.side
+        if o.strategy in self.stopped or o.strategy in self.blocked:
+            stopped = self.stopped.get(o.strategy)
+            limit, lost, most = stopped or self.blocked[o.strategy]
+            self.said = ("stopped until armed" if stopped else limit, lost, most, money, Decimal(0))
+            return Decimal(0)
         value = {s: Fraction(self.amount(sum((q for (_, x), q in self.held.items() if x == s), Fraction(0)), self.last.get(s, Fraction(0))))
                  for s in self.things}
         own = Fraction(self.amount(self.has(o.strategy, o.symbol), self.last[o.symbol]))
@@ -349,6 +360,68 @@ class Reference:
         cash = lambda x: self.money(nearest(Fraction(x), self.cent)) # noqa: E731
         self.say("risk", self.now, o.strategy, o.symbol, o.number, action="trimmed" if allowed else "rejected", limit=limit, value=cash(value),
                  threshold=cash(bound), side="buy" if o.side > 0 else "sell", asked=cash(asked), allowed=cash(allowed))
+
+    # ------------------------------------------------------------ limits on losses, after a close
+    def passed(self, who: str) -> tuple | None:
+        "The first limit that the account or a strategy has passed: its name, what was lost, the bound."
+        common, own = self.setup.risk, self.setup.risk.strategies.get(who)
+        for name, key, base in (("daily loss", "max_daily_loss_pct", self.before[who]), ("drawdown", "max_drawdown_pct", self.peak[who])):
+            percent = getattr(own, key, None) if getattr(own, key, None) is not None else getattr(common, key)
+            if percent is None: continue
+            lost, bound = base - self.value[who], nearest(Fraction(max(base, Decimal(0))) * Fraction(percent) / 100, self.cent)
+            if lost > bound: return f"limit on {name}", lost, bound
+        return None
+
+    def guard(self, new_day: bool) -> None:
+        "Block, stop or release the strategies, by what the account and each of them has lost."
+        if new_day: self.before = dict(self.value)
+        self.value[""] = self.equity
+        for k in self.seats:
+            worths = (self.amount(q, self.last[s]) for (who, s), q in self.held.items() if who == k and q)
+            self.value[k] = self.setup.cash + self.flow[k] + sum(worths, Decimal(0))
+        for who, level in self.value.items(): self.peak[who] = max(self.peak[who], level)
+        found = {k: self.passed("") or self.passed(k) for k in self.seats}
+        for k, breach in found.items():
+            if breach is None: self.blocked.pop(k, None)
+            else: self.blocked[k] = breach
+            if breach and self.setup.risk.auto_disable_on_breach: self.stopped.setdefault(k, breach)
+        for k in self.seats:
+            breach = self.stopped.get(k) or self.blocked.get(k)
+            if (breach and breach[0]) == (self.told.get(k) and self.told[k][0]): continue
+            self.tell_loss(k, breach)
+            if breach: self.cut(k, breach[0])
+
+    def tell_loss(self, k: str, breach: tuple | None) -> None:
+        if breach is None: self.told.pop(k, None)
+        else: self.told[k] = breach
+        limit, lost, bound = breach or ("", Decimal(0), Decimal(0))
+        self.say("risk", self.now, k, "", 0, action="released" if not breach else "stopped" if k in self.stopped else "blocked", limit=limit,
+                 value=self.money(lost), threshold=self.money(bound))
+
+    def cut(self, k: str, limit: str) -> None:
+        "What would open something goes; where the stopped are flattened, everything does."
+        flatten = k in self.stopped and self.setup.risk.on_breach == "flatten"
+        for o in [o for o in self.rests() if o.strategy == k]:
+            if flatten or not o.closes: self.end(o, "cancel", limit, self.now)
+            else: o.then = 0
+        self.orders = self.rests()
+        if not flatten: return
+        first = len(self.orders)
+        for symbol in self.things:
+            held = self.has(k, symbol)
+            if held: self.submit(Rest(k, symbol, -1 if held > 0 else 1, abs(held), closes=True))
+        if self.at_close:
+            self.at_once(first)
+            self.orders = self.rests()
+            self.equity = self.worth()
+            self.curve[-1] = self.equity
+
+    def arm(self, k: str) -> None:
+        "The strategy may go on; it and the account measure losses from here."
+        for who in ("", k): self.before[who] = self.peak[who] = self.value[who]
+        self.blocked.pop(k, None)
+        self.stopped.pop(k, None)
+        self.tell_loss(k, None)
 
     # ------------------------------------------------------------ accepting
     def wrong(self, o: Rest) -> str:
@@ -503,6 +576,7 @@ class Reference:
             self.say("split", time, *key, 0, numerator=up, denominator=down, quantity_before=plain(held), quantity_after=plain(sign * new),
                      cash=self.money(paid))
             self.cash += paid
+            self.flow[seat.strategy_id] += paid
         step = self.tick(symbol) or Fraction(self.fine(symbol))
         for o in [x for x in self.rests() if x.symbol == symbol]:
             had, o.quantity, o.closing = o.quantity, o.quantity * up / down // lot * lot, o.closing * up / down // lot * lot
@@ -518,6 +592,7 @@ class Reference:
     def bar(self, row: int, start: int, end: int, prices: dict[str, tuple[Fraction, Fraction, Fraction, Fraction]], actions: list[tuple],
             volumes: dict[str, Fraction], day: int, ends_day: bool, quotes: dict[str, list[tuple[int, Fraction, Fraction]]]) -> None:
         self.row, self.now, self.taken = row, start, {}
+        new_day = self.day not in (0, day)
         if self.day and day > self.day:
             rate = Fraction(self.setup.borrow_rate)
             for seat in self.setup.seats if rate and self.setup.allow_short else ():
@@ -526,6 +601,7 @@ class Reference:
                     if held >= 0: continue
                     fee = nearest(Fraction(self.amount(-held, self.last[symbol])) * rate * (day - self.day) / 365, self.cent)
                     self.cash -= fee
+                    self.flow[seat.strategy_id] -= fee
                     self.say("borrow", start, seat.strategy_id, symbol, 0, days=day - self.day, quantity=plain(held), cash=self.money(-fee))
         self.day = day
         for symbol, kind, up, down, per_share in actions:
@@ -538,6 +614,7 @@ class Reference:
                 paid = nearest(held * Fraction(per_share), self.cent)
                 self.say("dividend", start, seat.strategy_id, symbol, 0, per_share=plain(per_share), quantity=plain(held), cash=self.money(paid))
                 self.cash += paid
+                self.flow[seat.strategy_id] += paid
         when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start // 1000)
         if (when.year, when.month) != self.month: self.month, self.traded = (when.year, when.month), Decimal(0)
         self.meet(row, start, end, prices, volumes, day, ends_day, quotes)
@@ -545,6 +622,7 @@ class Reference:
         for symbol, (open_, _, _, close) in prices.items(): self.last[symbol], self.opened[symbol] = close, (row, start, open_)
         self.equity, self.now = self.worth(), end
         self.curve.append(self.equity)
+        if self.setup.watches: self.guard(new_day)
 
     def meet(self, row: int, start: int, end: int, prices: dict, volumes: dict, day: int, ends_day: bool, quotes: dict) -> None:
         both = self.slip + self.half
@@ -630,6 +708,19 @@ class Reference:
                     if o.side * level < o.side * o.stop: o.stop = level
             if o.tif == "day" and ends_day and o.day is not None: self.end(o, "expire", "the session ended", end)
 
+    def at_once(self, first: int) -> None:
+        "What is new meets the close."
+        i = first
+        while i < len(self.orders):
+            o = self.orders[i]
+            i += 1
+            if not o.alive or o.group < 0 or self.opened[o.symbol][0] != self.row: continue
+            last = self.last[o.symbol]
+            if o.kind == "market" or (o.kind in ("limit", "take_profit") and o.side * last <= o.side * o.limit):
+                self.fill(o, last, self.slip + self.half, self.now)
+            if o.alive and o.tif in ("ioc", "fok"):
+                self.end(o, "cancel", "not filled at once" if o.tif == "ioc" else "not filled whole at once", self.now)
+
     def accept(self, intents: list[tuple]) -> None:
         filled = self.fills
         for kind, strategy, symbol, x in intents:
@@ -650,17 +741,9 @@ class Reference:
                         else: self.end(o, "cancel", "closed at the end", self.now)
                     mine = self.own(strategy, symbol)
                 continue
+            elif kind == "arm": self.arm(strategy)
             else: self.submit(Rest(strategy, symbol, **x))
-            i = before
-            while self.at_close and i < len(self.orders): # what is new meets the close
-                o = self.orders[i]
-                i += 1
-                if not o.alive or o.group < 0 or self.opened[o.symbol][0] != self.row: continue
-                last = self.last[o.symbol]
-                if o.kind == "market" or (o.kind in ("limit", "take_profit") and o.side * last <= o.side * o.limit):
-                    self.fill(o, last, self.slip + self.half, self.now)
-                if o.alive and o.tif in ("ioc", "fok"):
-                    self.end(o, "cancel", "not filled at once" if o.tif == "ioc" else "not filled whole at once", self.now)
+            if self.at_close: self.at_once(before)
         self.orders = self.rests()
         if self.fills > filled:
             self.equity = self.worth()

@@ -22,6 +22,7 @@ from firebot.models import ActionKind, Bars, CorporateAction, Instrument, MoneyE
 from firebot.money import LIMIT, to_int
 from firebot.orders import (
     ACTION,
+    ARM,
     CANCEL,
     E_BORROW,
     E_DIVIDEND,
@@ -105,12 +106,14 @@ def an_order(rng: np.random.Generator, level: float, thing: Instrument, end: int
 
 
 @st.composite
-def scenarios(draw: st.DrawFn) -> tuple:
+def scenarios(draw: st.DrawFn, hours: bool = False) -> tuple:
     "Bars of some symbols with gaps, corporate actions, quotes, strategies with sizing rules, and intents of every kind."
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows, count, strategies = draw(st.integers(2, 25)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     things, bars, actions, levels, quotes = [], [], [], [], {}
     quoted = draw(st.booleans()) and draw(st.booleans())
+    day_bars = draw(st.sampled_from([1, 1, 3])) if hours else 1 # Bars of a day: one, or three of an hour
+    opens = [to_ns(session_open(DAYS[t // day_bars])) + t % day_bars * 3_600_000_000_000 for t in range(rows)]
     for j in range(count):
         lot = draw(st.sampled_from(["1", "0.001", "10"]))
         tick = draw(st.sampled_from(["0.01", "0.05", "0.0001"]))
@@ -121,9 +124,9 @@ def scenarios(draw: st.DrawFn) -> tuple:
         path = np.round(level * np.exp(np.cumsum(rng.normal(0, 0.03, (rows, 2)), axis=0)) / step) * step + step
         o, c = path[there, 0], path[there, 1]
         wide = np.round(level * np.abs(rng.normal(0, 0.02, (2, len(there)))) / step) * step
-        starts = np.array([to_ns(session_open(DAYS[t])) for t in there])
-        bars.append(Bars(f"S{j}", "1d", starts, o, np.maximum(o, c) + wide[0], np.maximum(np.minimum(o, c) - wide[1], step), c,
-                         rng.choice([0.0, 40.0, 900.0, 7000.5, 1e6], len(there))))
+        starts = np.array([opens[t] for t in there])
+        high, low = np.maximum(o, c) + wide[0], np.maximum(np.minimum(o, c) - wide[1], step)
+        bars.append(Bars(f"S{j}", "1d" if day_bars == 1 else "1h", starts, o, high, low, c, rng.choice([0.0, 40.0, 900.0, 7000.5, 1e6], len(there))))
         levels.append(dict(zip(there.tolist(), c)))
         if quoted and rng.random() < 0.7:
             when = np.sort(rng.choice(starts, 3 * len(starts)) + rng.integers(-50, 1200, 3 * len(starts)) * 1_000_000)
@@ -131,7 +134,7 @@ def scenarios(draw: st.DrawFn) -> tuple:
             columns = [np.round(bid / step) * step] * 4 + [bid] + [np.round(bid * 1.001 / step) * step + step] * 4 + [bid]
             quotes[f"S{j}"] = Quotes(f"S{j}", "tick", when, *columns)
         for _ in range(draw(st.integers(0, 2))):
-            day = DAYS[int(rng.integers(0, rows))]
+            day = DAYS[int(rng.integers(0, rows)) // day_bars]
             ratio = map(int, rng.choice([1, 2, 3, 5, 7, 20, 1000], 2))
             if draw(st.booleans()): actions.append(CorporateAction(f"S{j}", day, ActionKind.SPLIT, *ratio))
             else: actions.append(CorporateAction(f"S{j}", day, ActionKind.DIVIDEND, amount=Decimal(int(rng.integers(1, 300))) / 100))
@@ -146,6 +149,12 @@ def scenarios(draw: st.DrawFn) -> tuple:
         limits = {key: draw(percent) for key in LIMITS}
         own_limit = {"K0": StrategyRiskConfig(max_position_size_pct=Decimal(7))} if draw(st.booleans()) else {}
         risk = RiskConfig(**limits, on_limit=draw(st.sampled_from(["trim", "reject"])), strategies=own_limit)
+    if draw(st.integers(0, 2)) == 0: # and on losses
+        tight = st.sampled_from([None, "0.1", "1", "5"]).map(lambda x: x and Decimal(x))
+        own_limit = {"K0": StrategyRiskConfig(max_drawdown_pct=Decimal(2))} if draw(st.booleans()) else {}
+        losses = dict(max_daily_loss_pct=draw(tight), max_drawdown_pct=draw(tight), strategies=dict(risk.strategies) or own_limit,
+                      auto_disable_on_breach=draw(st.booleans()), on_breach=draw(st.sampled_from(["flatten", "hold"])))
+        risk = risk.model_copy(update=losses)
     setup = Setup(seats, tuple(things), Decimal(draw(st.sampled_from(["100000", "500.07", "12345678.90"]))),
                   profile=get_profile(draw(st.sampled_from(sorted(PROFILES)))), costs=MENU[draw(st.integers(0, len(MENU) - 1))], **own,
                   allow_short=draw(st.booleans()), borrow_rate=Decimal(draw(st.sampled_from(["0", "0.03", "0.4"]))), stop_loss=draw(share),
@@ -153,10 +162,11 @@ def scenarios(draw: st.DrawFn) -> tuple:
     intents, talk = [], draw(st.sampled_from([0.0, 0.25, 0.45]))
     for t in range(rows):
         for k in range(strategies):
+            if risk.auto_disable_on_breach and rng.random() < 0.15: intents.append((t, "arm", k, 0, None))
             for s in range(count):
                 what = rng.random()
                 level = levels[s].get(t, next(iter(levels[s].values())))
-                end = to_ns(session_open(DAYS[t])) + 23_400_000_000_000
+                end = opens[t] + (23_400_000_000_000 if day_bars == 1 else 3_600_000_000_000)
                 if what < 0.45: intents.append((t, "signal", k, s, float(rng.choice([1.0, 0.37, 0.0, 0.0, -0.62]))))
                 elif what < 0.45 + talk: intents.append((t, "order", k, s, an_order(rng, level, things[s], end)))
                 elif what < 0.45 + 1.3 * talk: intents.append((t, "cancel", k, s, dict(number=int(rng.integers(1, 12)))))
@@ -177,7 +187,8 @@ def as_rows(intents: list[tuple], setup: Setup) -> np.ndarray:
         thing = setup.instruments[s]
         p, q = 10 ** setup.price_scale(thing), 10 ** setup.quantity_scale(thing)
         out[i, [I_ROW, I_STRATEGY, I_SYMBOL]] = t, k, s
-        out[i, I_KIND] = dict(signal=SIGNAL, order=ORDER, cancel=CANCEL, modify=MODIFY)[kind]
+        out[i, I_KIND] = dict(signal=SIGNAL, order=ORDER, cancel=CANCEL, modify=MODIFY, arm=ARM)[kind]
+        if kind == "arm": continue
         if kind == "signal":
             out[i, [I_SIDE, I_CONFIDENCE]] = np.sign(x), round(abs(x) * 1e9)
             continue
@@ -207,7 +218,7 @@ def reference(scenario: tuple) -> Reference:
         ref.bar(t, int(panel.start[t]), int(panel.end[t]), prices, todays, volumes, int(window.day[t]), bool(window.closes[t]), seen)
         wanted = []
         for row, kind, k, s, x in intents:
-            if row == t: wanted.append((kind, setup.seats[k].strategy_id, things[s].symbol, dict(x) if kind != "signal" else x))
+            if row == t: wanted.append((kind, setup.seats[k].strategy_id, things[s].symbol, dict(x) if isinstance(x, dict) else x))
         ref.accept(wanted)
     if setup.profile.finalize:
         ref.accept([("finalize", seat.strategy_id, i.symbol, 0) for seat in setup.seats for i in setup.instruments])
@@ -244,18 +255,18 @@ def agree(scenario: tuple) -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios())
+@given(scenarios(hours=True))
 def test_the_kernel_agrees_with_its_slow_double(scenario: tuple) -> None: agree(scenario)
 
 
 @pytest.mark.slow
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios())
+@given(scenarios(hours=True))
 def test_the_kernel_agrees_with_its_slow_double_at_length(scenario: tuple) -> None: agree(scenario)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios())
+@given(scenarios(hours=True))
 def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tuple) -> None:
     _, things, bars, actions, setup, intents, quotes = scenario
     panel, whole = make_panel(bars, things, actions), run(scenario)
@@ -284,7 +295,8 @@ def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tupl
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 0.1]), st.sampled_from([100_000, 10**9]))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 0.1]),
+       st.sampled_from([100_000, 10**9]))
 def test_long_quiet_stretches_at_once_are_the_same_stretches_bar_by_bar(seed: int, S: int, K: int, apart: bool, gaps: float, cash: int) -> None:
     "Few decisions and many bars between them, by columns and by rows; with six decimals a billion does not fit the products without a branch."
     rng, T = np.random.default_rng(seed), 70
