@@ -116,6 +116,7 @@ from firebot.orders import (
     PLACE_COLUMNS,
     POOL_COLUMNS,
     REASONS,
+    RESTING,
     ROW,
     SIZE_RULES,
     SLICES_OVER,
@@ -755,23 +756,25 @@ def stepwise(
     slicer = make_slicer(setup, (r.strategy for r in runners.values()))
     def wishes(t: int) -> np.ndarray:
         parts = [x for seat in said if (x := next(seat)) is not None]
-        own = [order_intent(changed(o, strategy_id=name), setup, t) for name, r in placing for o in r.take_orders()]
-        if own: parts.append(np.array(own))
+        if placing and (own := [order_intent(changed(o, strategy_id=name), setup, t) for name, r in placing for o in r.take_orders()]):
+            parts.append(np.array(own))
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else _NOTHING
-    def walk(intents: np.ndarray, t0: int, t1: int) -> None:
-        if new := account.walk(window, actions, intents, t0, t1):
-            if placing: slicer.hear(account.events[-new:])
-            _tell(account.events[-new:], setup, runners, orders)
+    begun, rests, wanted = 0, setup.watches, _NOTHING
+    def walk(intents: np.ndarray, t1: int) -> None: # from where the last one ended
+        nonlocal begun, rests
+        new, begun = account.walk(window, actions, intents, begun, t1), t1
+        if new and placing: slicer.hear(account.events[-new:])
+        rests = bool(account.state.counters[RESTING] or slicer.parents or setup.watches)
+        if new: _tell(account.events[-new:], setup, runners, orders)
     def cut(wanted: np.ndarray, t: int) -> np.ndarray: # what is still wanted, after orders in slices had their turn
         slicer.see(int(window.day[t]), window.volume[t])
         if not slicer.parents and not (wanted[:, I_KIND] == PARENT).any(): return wanted
-        walk(wanted, t + 1, t + 1)
-        send_slices(slicer, t, window, actions, lambda intents: walk(intents, t + 1, t + 1))
+        walk(wanted, t + 1)
+        send_slices(slicer, t, window, actions, lambda intents: walk(intents, t + 1))
         return _NOTHING
-    wanted = _NOTHING
     for t in range(len(panel)):
-        walk(wanted, t, t + 1) # what was wanted at the last close, then the bar
+        if rests or wanted is not _NOTHING: walk(wanted, t + 1) # else the bar waits
         wanted = cut(wishes(t), t) if placing else wishes(t)
-    walk(wanted, t + 1, t + 1)
-    walk(finalize_intents(setup, t), t + 1, t + 1)
+    walk(wanted, t + 1)
+    walk(finalize_intents(setup, t), t + 1)
     return Result(panel, setup, account.events, account.equity, account.state)
