@@ -28,7 +28,7 @@ def split(
     def part(symbols: Sequence[str]) -> Config:
         listed = {a.symbol: a for a in config.assets or ()}
         assets = tuple(listed.get(s) or AssetConfig(symbol=s) for s in symbols)
-        return config.model_copy(update=dict(assets=assets, parallel=config.parallel.model_copy(update=dict(groups=None))))
+        return config.model_copy(update=dict(assets=assets, parallel=ParallelConfig()))
     return {name: part(symbols) for name, symbols in config.parallel.groups.items()} if config.parallel.groups else {"": config}
 
 # %% ../nbs/69_batches.ipynb #one

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'VERMILION', 'GREY', 'SKY', 'ORANGE', 'GREEN', 'PURPLE', 'LIGHT', 'DARK', 'FONT', 'MONTHS', 'CONFIG', 'DAY',
-           'NIGHTS', 'STEPS', 'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'stamp', 'is_daily', 'time_axis',
-           'day_ticks', 'thin', 'amount_axis', 'money_axis', 'equity_chart', 'fall_words', 'drawdown_chart', 'coarsen',
-           'trade_words', 'trade_marks', 'price_axis', 'candle_chart', 'months_chart', 'pnl_chart', 'bare']
+           'NIGHTS', 'CLOCK', 'STEPS', 'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'stamp', 'is_daily',
+           'time_axis', 'day_ticks', 'thin', 'amount_axis', 'money_axis', 'equity_chart', 'fall_words',
+           'drawdown_chart', 'coarsen', 'trade_words', 'trade_marks', 'price_axis', 'candle_chart', 'months_chart',
+           'pnl_chart', 'bare']
 
 # %% ../nbs/60_plots.ipynb #imports
 import json
@@ -166,12 +167,16 @@ def time_axis(
 def day_ticks(
     x: np.ndarray, # Milliseconds, from `wall_clock`, increasing
     most: int = 8, # Ticks
-) -> dict[str, Any]: # Part of a Plotly axis; empty where there is one day
-    "Ticks at the first bars of days."
-    begin = np.flatnonzero(np.diff(x // DAY, prepend=-1))
-    if len(begin) < 2: return {}
-    at = x[begin[::-(-len(begin) // most)]]
-    return dict(tickvals=at, ticktext=[f"{datetime.fromtimestamp(t / 1e3, UTC):%b %d}" for t in at])
+) -> dict[str, Any]: # Part of a Plotly axis
+    "Ticks at the first bars of days, or of hours and parts of them."
+    def first(step: int) -> np.ndarray: return np.flatnonzero(np.diff(x // step, prepend=-1))
+    begin = first(DAY)
+    if len(begin) > 2: at, words = x[begin[::-(-len(begin) // most)]], "%b %d"
+    else: at, words = x[first(next((m * 60_000 for m in CLOCK if len(first(m * 60_000)) <= most), DAY))], "%H:%M"
+    dated = (np.diff(at // DAY, prepend=-1) != 0) & (words == "%H:%M") # the first of a day says which
+    return dict(tickvals=at, ticktext=[f"{datetime.fromtimestamp(t / 1e3, UTC):{words}{'<br>%b %d' if d else ''}}" for t, d in zip(at, dated)])
+
+CLOCK = (1, 2, 5, 10, 15, 30, 60, 120, 240) # Minutes
 
 # %% ../nbs/60_plots.ipynb #thin
 def thin(

@@ -28,7 +28,7 @@ import numpy as np
 from .books import last_verdict, tampered
 from .glossary import DEFINITIONS, METRICS, format_metric, money
 from .home_page import Run, curves, read_run, reports_folder, runs
-from .models import FireBotError, RunError
+from .models import ALGOS, FireBotError, RunError
 from .pages import Block, Column, State, View, block, chart, choice, chosen, head, looked_at, nothing, parts, table, tabs
 
 # %% ../nbs/82_run_page.ipynb #files
@@ -414,7 +414,9 @@ def prices(run: Run, state: State) -> Iterator[Block]:
     wait = [w for w in waiting(run, name) if w.start <= bars.timestamp[-1] and w.end >= bars.timestamp[0]] if len(bars) else []
     for line in waiting_lines(wait, whole, whole.close / job.panel.close[there, s], dates) if len(wait) <= LINES else (): drawn.figure.add_trace(line)
     at = wall_clock(bars.timestamp, dates=dates)
-    if not dates and len(at) and np.ptp(at) <= NIGHTS * DAY and not (span and span[1] - span[0] < 2 * DAY): drawn.figure.update_xaxes(**day_ticks(at))
+    if not dates and len(at) and np.ptp(at) <= NIGHTS * DAY:
+        shown = at[(at >= span[0]) & (at <= span[1])] if span else at
+        drawn.figure.update_xaxes(**day_ticks(shown if len(shown) else at))
     if span:
         seen = (at >= span[0]) & (at <= span[1])
         low, high = (bars.low[seen].min(), bars.high[seen].max()) if seen.any() else (bars.low.min(), bars.high.max())
@@ -471,7 +473,8 @@ def orders(run: Run, state: State) -> Iterator[Block]:
     o = {n: x[shown] for n, x in o.items()}
     words = dict(order_id="Order", timestamp="Placed", symbol="Symbol", strategy_id="Strategy", side="Side", type="Type", quantity="Quantity",
                  notional="Amount", status="Status", filled_quantity="Filled", average_price="Price", closed="Closed", parent="Part of", reason="Why")
-    names = [n for n in words if n in o and (n != "strategy_id" or len(run.strategies) > 1) and (n not in ("parent", "reason") or any(o[n]))]
+    names = [n for n in words if n in o and (n != "strategy_id" or len(run.strategies) > 1) and (n != "reason" or any(o[n])) and
+             (n != "parent" or not set(ALGOS).isdisjoint(o["type"]))]
     numbers = {n for n in names if n in ("quantity", "notional", "filled_quantity", "average_price")}
     cells = {n: [short(x) for x in o[n]] if n in ("timestamp", "closed") else [x.replace("_", " ") for x in o[n]] if n == "type"
              else [figures(x) for x in o[n]] if n in numbers else o[n] for n in names}

@@ -110,7 +110,8 @@ def luck_chart(s: SweepFolder) -> Any: # `firebot.plots.Chart`
     lines = [line(s.gate["luck"], ORANGE, "Luck reaches", "dash"), line(s.gate["sharpe"], VERMILION, "Best", "solid")]
     return picture("luck", "Is the best one more than luck?",
             f"The best has {s.gate['sharpe']:.2f}; without skill {s.gate['luck']:.2f} would be expected of it",
-                   [bars, *lines], 330, bargap=0.02, xaxis=dict(title=dict(text="Yearly Sharpe ratio")), yaxis=dict(title=dict(text="Trials")))
+                   [bars, *lines], 330, bargap=0.02, xaxis=dict(title=dict(text="Yearly Sharpe ratio")),
+                   yaxis=dict(title=dict(text="Trials"), dtick=1 if counts.max() < 6 else None))
 
 # %% ../nbs/86_sweep_page.ipynb #map
 def heat_map(s: SweepFolder, a: str, b: str) -> Any: # `firebot.plots.Chart`

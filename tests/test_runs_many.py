@@ -80,7 +80,7 @@ def test_check_looks_at_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 def test_the_same_folders_for_any_number_of_workers(tmp_path: Path) -> None:
-    "Two groups at a time; and one of them written out, in a row with a file that is broken."
+    "Two groups at a time, over processes and over Ray; and one of them written out, in a row with a file that is broken."
     write(tmp_path, groups=BODY + GROUPS, old=BODY + "assets: [{symbol: IBM}, {symbol: AAPL}]\n", broken=BODY + "assets: [{symbol: NONE}]\n")
     two = firebot("backtest", "groups.yaml", "--workers", "2", "--out", "two", cwd=tmp_path)
     assert two.returncode == 0 and [line.split()[:2] for line in two.stdout.splitlines()[1:]] == [["groups.yaml", "new"], ["groups.yaml", "old"]]
@@ -89,8 +89,14 @@ def test_the_same_folders_for_any_number_of_workers(tmp_path: Path) -> None:
     runs = {f.name: f for f in (tmp_path / "two").iterdir() if f.name != "failed"}
     again = next(f for f in (tmp_path / "row").iterdir() if f.name != "failed")
     assert len(runs) == 2 and load_manifest(again)["run_id"] == again.name
-    for file in again.iterdir(): # the journal, a database, by the digest that the manifest gives
-        if file.suffix != ".sqlite": assert file.read_bytes() == (runs[again.name] / file.name).read_bytes(), file.name
+    over_ray = "parallel: {enabled: true, backend: ray, num_workers: 2, groups: {new: [GOOG], old: [IBM, AAPL]}}\n"
+    write(tmp_path, ray=BODY + over_ray)
+    ray = firebot("backtest", "ray.yaml", "--out", "ray", cwd=tmp_path)
+    assert ray.returncode == 0, ray.stderr
+    assert {f.name for f in (tmp_path / "ray").iterdir() if f.name != "failed"} == set(runs)
+    for other in (again, tmp_path / "ray" / again.name):
+        for file in other.iterdir(): # the journal, a database, by the digest that the manifest gives
+            if file.suffix != ".sqlite": assert file.read_bytes() == (runs[again.name] / file.name).read_bytes(), file.name
 
 
 def test_workers_among_workers_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
