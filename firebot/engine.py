@@ -722,7 +722,7 @@ def make_slicer(
 # %% ../nbs/34_engine.ipynb #said
 _NOTHING = np.zeros((0, INTENT_COLUMNS), np.int64)
 
-def _opinions(k: int, t: int, said: list[tuple[int, float]]) -> np.ndarray: # int64 [N, INTENT_COLUMNS]
+def _opinions(k: int, t: int, said: Sequence[tuple[int, float]]) -> np.ndarray: # int64 [N, INTENT_COLUMNS]
     "What seat `k` says of some symbols at row `t`, as intents."
     out = np.zeros((len(said), INTENT_COLUMNS), np.int64)
     for it, (s, x) in zip(out, said):

@@ -46,7 +46,7 @@ class _Kept(StreamRunner):
     def __init__(self, strategy: Strategy, symbols: int) -> None:
         self.said = list[np.ndarray]()
         super().__init__(strategy, symbols)
-    def through(self, panel: Panel, records: list[Signal] | None = None) -> Iterator[list[tuple[int, float]]]:
+    def through(self, panel: Panel, records: list[Signal] | None = None) -> Iterator[Sequence[tuple[int, float]]]:
         for said in super().through(panel, records):
             self.said.append(np.full(len(panel.symbols), np.nan))
             for s, x in said: self.said[-1][s] = x

@@ -7,7 +7,7 @@ __all__ = ['S', 'STRATEGIES', 'Strategy', 'fresh', 'register', 'shift', 'crossed
            'StreamRunner']
 
 # %% ../nbs/22_strategies.ipynb #imports
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -267,26 +267,28 @@ def _cuttable(strategy: Strategy, order: Order) -> Order:
                      f"give the class volume_days = {order.algo.days}.")
 
 def _asked(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,
-           records: list[Signal] | None) -> Iterator[list[tuple[int, float]]]:
+           records: list[Signal] | None) -> Iterator[Sequence[tuple[int, float]]]:
     "What it answers about the symbols of each row, once the row is wanted."
     names, symbols, listens, ask = list(features), panel.symbols, _own(strategy, "on_data"), strategy.generate_signal
-    for t, (bars, warm_, values) in enumerate(_plain_rows(here, warm, [*features.values()])):
-        for s, there in enumerate(bars if listens else ()):
-            if not there: continue
+    every = range(len(symbols))
+    for t, bars, asked, values in _plain_rows(here, warm, [*features.values()]):
+        for s in every if listens else ():
+            if not bars[s]: continue
             strategy._at, strategy._bar = (panel, t, s), None
             strategy.on_data(strategy.bar)
-        said = []
-        for s, there in enumerate(warm_):
-            if not there: continue
+        said: list[tuple[int, float]] | None = None
+        for s in every:
+            if not asked[s]: continue
             strategy._at, strategy._bar = (panel, t, s), None
-            got = ask({name: value[s] for name, value in zip(names, values)})
+            got = ask(dict(zip(names, values[s])))
             if got is None: continue
             if isinstance(got, Order) and strategy.places_orders and got.symbol == symbols[s]:
                 strategy._orders.append(_cuttable(strategy, got))
                 continue
+            said = said or []
             said.append((s, _opinion(strategy, got, symbols[s])))
             if records is not None and isinstance(got, Signal): records.append(got)
-        yield said
+        yield said or ()
 
 def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, here: np.ndarray, warm: np.ndarray,
              records: list[Signal] | None) -> np.ndarray:
@@ -295,11 +297,14 @@ def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, 
         for s, x in said: out[t, s] = x
     return out
 
-def _plain_rows(here: np.ndarray, warm: np.ndarray, features: list[np.ndarray]) -> Iterator[tuple[list[bool], list[bool], tuple[list[float], ...]]]:
-    "The rows of arrays [T, S] as plain lists; by blocks, so that they stay small."
-    for begin in range(0, len(here), 4096):
-        bars, asked, *values = (x[begin:begin + 4096].tolist() for x in (here, warm, *features))
-        yield from zip(bars, asked, zip(*values) if values else [()] * len(bars))
+def _plain_rows(here: np.ndarray, warm: np.ndarray, features: list[np.ndarray]) -> Iterator[tuple[int, list[bool], list[bool], list[list[float]]]]:
+    "The rows of arrays [T, S] as plain lists, features by symbol; by blocks, so that they stay small."
+    T, S = here.shape
+    block = max(2**18 // max(S * len(features), 1), 1)
+    for begin in range(0, T, block):
+        part = slice(begin, begin + block)
+        values = np.stack([x[part] for x in features], axis=2) if features else np.empty((len(here[part]), S, 0))
+        yield from zip(range(begin, T), here[part].tolist(), warm[part].tolist(), values.tolist())
 
 # %% ../nbs/22_strategies.ipynb #batch
 def _warm(features: dict[str, np.ndarray], here: np.ndarray) -> np.ndarray: # bool, shape of `here`
@@ -413,7 +418,7 @@ class StreamRunner:
         self,
         panel: Panel, # Rows that follow those it has seen
         records: list[Signal] | None = None, # Takes the signals as records too
-    ) -> Iterator[list[tuple[int, float]]]: # Of each row, the symbols it has an opinion on, and the opinion
+    ) -> Iterator[Sequence[tuple[int, float]]]: # Of each row, the symbols it has an opinion on, and the opinion
         "What the strategy thinks after each row; it is asked no sooner than its answer is taken."
         if self._vectorised:
             for t in range(len(panel)): yield [(s, x) for s, x in enumerate(self.update(panel[t:t + 1], records).tolist()) if x == x]
