@@ -300,7 +300,7 @@ def _per_bar(strategy: Strategy, features: dict[str, np.ndarray], panel: Panel, 
 def _plain_rows(here: np.ndarray, warm: np.ndarray, features: list[np.ndarray]) -> Iterator[tuple[int, list[bool], list[bool], list[list[float]]]]:
     "The rows of arrays [T, S] as plain lists, features by symbol; by blocks, so that they stay small."
     T, S = here.shape
-    block = max(2**18 // max(S * len(features), 1), 1)
+    block = max(1024 // S, 1)
     for begin in range(0, T, block):
         part = slice(begin, begin + block)
         values = np.stack([x[part] for x in features], axis=2) if features else np.empty((len(here[part]), S, 0))
