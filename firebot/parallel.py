@@ -127,7 +127,12 @@ class Processes:
             if hasattr(context, "set_forkserver_preload"): context.set_forkserver_preload([work.__module__])
             self.pool = ProcessPoolExecutor(workers, context, _start, (work, Path(self.folder.name)))
         except BaseException: self.folder.cleanup(); raise
-    def begin(self, i: int, task: Any) -> None: self.begun[self.pool.submit(_do, task)] = i
+    def begin(self, i: int, task: Any) -> None:
+        try: f = self.pool.submit(_do, task)
+        except BrokenProcessPool as died: # between two tasks
+            f = Future()
+            f.set_exception(died)
+        self.begun[f] = i
     def finished(self) -> list[tuple[int, Any]]:
         done = wait(self.begun, return_when=FIRST_COMPLETED).done if self.begun else set()
         return [(self.begun.pop(f), self._result(f)) for f in done]
