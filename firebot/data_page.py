@@ -87,7 +87,7 @@ def one_series(store: Store, s: Stored) -> Iterator[Block]:
     what = "Closes" if s.key.kind == "bars" else "Mid prices"
     answer = f"{what} as they were, not adjusted; {len(rows):,} rows of {s.key.resolution}"
     yield chart(picture("closes", f"What does {s.key.symbol} look like?", answer, [line], xaxis=time_axis(x, dates),
-                        yaxis=dict(tickformat=",~r"), hovermode="x"))
+                        yaxis=dict(tickformat=",~r") | (dict(range=[y[0] * 0.97, y[0] * 1.03]) if np.ptp(y) == 0 else {}), hovermode="x"))
     lost = series_gaps(store, s)
     yield table("gaps", ["From", "To", Column("Sessions", num=True)], [[str(a), str(b), str(n)] for a, b, n in lost], keys={2: [n for *_, n in lost]},
                 title=f"Which sessions of {s.key.symbol} are missing?", unit="gaps", width="half",

@@ -747,7 +747,8 @@ def stepwise(
     records: Mapping[str, list[Signal]] | None = None, # Strategy id -> takes its signals as records, where it is a runner
     quotes: Mapping[str, Quotes] | None = None, # By symbol, where there are any
 ) -> Result:
-    "Run `signals` over `panel` one bar at a time."
+    """Run `signals` over `panel`, each bar's asked for after it closed. Bars before which nothing rests and nothing is wished are walked with the
+    next one."""
     runners = {name: x for name, x in signals.items() if isinstance(x, StreamRunner)}
     window, actions = make_window(panel, setup, any(r.strategy.places_orders for r in runners.values()), quotes)
     account, orders, names = Account(setup, len(panel)), dict[int, list[int]](), [s.strategy_id for s in setup.seats]

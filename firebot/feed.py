@@ -359,10 +359,13 @@ def row_days(
     panel: Panel,
 ) -> np.ndarray: # datetime64[D], one a row
     "The session date of each row."
-    first = np.argmax(~np.isnan(panel.close), axis=1)
-    exchanges = np.array([i.exchange for i in panel.instruments])[first]
-    days = np.empty(len(panel), np.int64)
-    for x in set(exchanges.tolist()): days[exchanges == x] = session_days(panel.start[exchanges == x], x)
+    exchanges = [i.exchange for i in panel.instruments]
+    days = session_days(panel.start, exchanges[0])
+    if others := set(exchanges) - {exchanges[0]}: # a row belongs to the exchange of the first symbol that has a bar in it
+        first = np.argmax(~np.isnan(panel.close), axis=1)
+        for x in others:
+            its = np.array([e == x for e in exchanges])[first]
+            days[its] = session_days(panel.start[its], x)
     return days.astype("datetime64[D]")
 
 def slice_dates(

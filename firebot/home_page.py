@@ -225,14 +225,14 @@ def differences(
     "The settings in which runs differ."
     trees = [dict(flat(r.config)) for r in shown]
     keys = [k for k in dict.fromkeys(k for t in trees for k in t) if len({t.get(k) for t in trees}) > 1]
-    return table("differences", ["Setting", *(r.name for r in shown)], [[k, *(t.get(k, "–") for t in trees)] for k in keys],
+    return table("differences", ["Setting", *(Column(r.name, fold=True) for r in shown)], [[k, *(t.get(k, "–") for t in trees)] for k in keys],
                  title="What was different?", unit="settings", note=None if keys else "Every setting is the same: the bars or the code differ.")
 
 def figures_table(shown: Sequence[Run]) -> Block:
     "The figures of runs beside each other."
     names = [k for k in METRICS if any(r.metrics.get(k) is not None for r in shown)]
     rows = [[METRICS[k].label, *(format_metric(k, r.metrics.get(k), r.currency) for r in shown)] for k in names]
-    return table("figures", ["Figure", *(Column(r.name, num=True) for r in shown)], rows, title="Every figure", unit="figures", page=100)
+    return table("figures", ["Figure", *(Column(r.name, num=True, fold=True) for r in shown)], rows, title="Every figure", unit="figures", page=100)
 
 # %% ../nbs/81_home_page.ipynb #page
 KINDS = (("", "All kinds"), ("backtest", "Backtests"), ("paper", "Paper sessions"))
@@ -257,7 +257,7 @@ def home_look(
     picked = [r for r in known if r.name in state.get("compare", "").split(",")][:5]
     blocks = [head("Runs", "Tick up to five runs to see them beside each other; the name opens a run."),
               block("controls", "controls", controls=[kind, strategy, tag]), runs_table(shown)]
-    if picked: blocks += [chart(growth_chart(picked)), figures_table(picked) | dict(width="half"), differences(picked) | dict(width="half")]
+    if picked: blocks += [chart(growth_chart(picked)), differences(picked), figures_table(picked)]
     if on_paper: blocks.append(sessions_table(on_paper))
     if lost: blocks.append(block("text", "lost", title="Not readable", lines=lost))
     return View("Runs", blocks)

@@ -50,7 +50,7 @@ class Column:
     num: bool = False # A number?
     tip: str = "" # Its definition, on hover
     wrap: bool = False # Long text?
-    fold: bool = False # A few words that may stand on two lines?
+    fold: bool = False # A few words, or a name above, that may stand on two lines?
 
 def table(
     id: str, # Unique in the page

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'VERMILION', 'GREY', 'SKY', 'ORANGE', 'GREEN', 'PURPLE', 'LIGHT', 'DARK', 'FONT', 'MONTHS', 'CONFIG', 'DAY',
-           'NIGHTS', 'CLOCK', 'STEPS', 'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'stamp', 'is_daily',
+           'NIGHTS', 'CLOCK', 'Step', 'STEPS', 'NAMES', 'theme', 'Chart', 'chart', 'wall_clock', 'stamp', 'is_daily',
            'time_axis', 'day_ticks', 'thin', 'amount_axis', 'money_axis', 'equity_chart', 'fall_words',
            'drawdown_chart', 'coarsen', 'trade_words', 'trade_marks', 'price_axis', 'candle_chart', 'months_chart',
            'pnl_chart', 'bare']
@@ -27,7 +27,7 @@ import plotly.io as pio
 from numpy.typing import ArrayLike
 
 from .glossary import SIGNS, field_of, money
-from .models import PRICES, Bars, from_ns
+from .models import PRICES, RESOLUTIONS, Bars, from_ns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def theme(
     scale = [[0, low], [0.5, zero], [1, high]]
     axis: dict[str, Any] = dict(
         gridcolor=grid, linecolor=grid, zerolinecolor=faint, zerolinewidth=1, automargin=True,
-        tickcolor=grid, tickfont=dict(color=faint, size=12), title=dict(standoff=8))
+        tickcolor=grid, tickfont=dict(color=faint, size=12), title=dict(standoff=8, font=dict(color=faint, size=12)))
     title = dict(x=0, xref="paper", xanchor="left", y=1, yref="container", yanchor="top", pad=dict(t=14),
                  font=dict(size=17), subtitle=dict(font=dict(size=13, color=faint)))
     layout: dict[str, Any] = dict(
@@ -298,11 +298,12 @@ def drawdown_chart(
                  xaxis=time_axis(x, dates), yaxis=percent, hovermode="x unified", **_worst_marks(x, e, worst))
 
 # %% ../nbs/60_plots.ipynb #coarsen
-def _every(minutes: int, begin: int = 0) -> Callable[[np.ndarray], np.ndarray]: return lambda local: (local - begin * DAY) // (minutes * 60_000)
-def _months(n: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda local: local.astype("datetime64[ms]").astype("datetime64[M]").astype(int) // n
+Step = tuple[int, Callable[[np.ndarray], np.ndarray]] # Minutes at most; and milliseconds on the exchange's clock -> the number of the candle
 
-STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = { # Milliseconds on the exchange's clock -> the number of the candle
+def _every(minutes: int, begin: int = 0) -> Step: return minutes, lambda local: (local - begin * DAY) // (minutes * 60_000)
+def _months(n: int) -> Step: return n * 31 * 1440, lambda local: local.astype("datetime64[ms]").astype("datetime64[M]").astype(int) // n
+
+STEPS: dict[str, Step] = {
     "5-minute": _every(5), "15-minute": _every(15), "30-minute": _every(30), "hourly": _every(60), "four-hour": _every(240),
     "daily": _every(1440), "weekly": _every(10_080, 4), # 1970 began on a Thursday
     "monthly": _months(1), "quarterly": _months(3), "yearly": _months(12)}
@@ -318,9 +319,11 @@ def coarsen(
     import pandas as pd
     if len(bars) <= limit: return pd.DataFrame({c: getattr(bars, c) for c in ("timestamp", *PRICES)}), NAMES[bars.resolution]
     local = wall_clock(bars.timestamp, zone, dates=False)
-    word, first = "", np.arange(len(bars)) # bar of each candle
-    for word, number in STEPS.items(): # noqa: B007
-        first = np.flatnonzero(np.diff(number(local), prepend=-1e99))
+    bar, word, first = RESOLUTIONS[bars.resolution] // 60_000_000_000, "", np.arange(len(bars)) # minutes, and the bar of each candle
+    few = [w for w, (minutes, _) in STEPS.items() if len(bars) * bar <= limit * max(minutes, bar)] # enough if every candle is full
+    for word in few or list(STEPS)[-1:]:
+        which = STEPS[word][1](local)
+        first = np.append(0, np.flatnonzero(which[1:] != which[:-1]) + 1)
         if len(first) <= limit: break
     high, low = np.maximum.reduceat(bars.high, first), np.minimum.reduceat(bars.low, first)
     last = np.append(first[1:], len(bars)) - 1
@@ -393,11 +396,12 @@ def candle_chart(
     currency: str = "USD", # ISO 4217
     zone: str = "America/New_York", # IANA time zone to show
     name: str | None = None, # Readable id; from the symbol if None
+    limit: int = 1500, # Candles at most
 ) -> Chart:
     "Prices of one symbol with entries and exits."
     dates, own = is_daily(bars.timestamp), [t for t in trades if field_of(t, "symbol") == bars.symbol]
     shown = sorted(own, key=lambda t: -abs(field_of(t, "pnl")))[:500]
-    frame, word = coarsen(bars, zone)
+    frame, word = coarsen(bars, zone, limit)
     x = wall_clock(frame["timestamp"], zone, dates)
     prices = {k: frame[k].to_numpy(np.float32) for k in ("open", "high", "low", "close")}
     candles = go.Candlestick(x=x, **prices, name=escape(bars.symbol, quote=False), showlegend=False)

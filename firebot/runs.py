@@ -221,7 +221,7 @@ def _out_of_range(config: Config, source: Any, symbol: str) -> ConfigError | Non
 
 def _beyond(config: Config, panel: Panel) -> Iterator[str]:
     "A range that asks for more than a week that is not there."
-    days = row_days(panel)[[0, -1]]
+    days = np.append(row_days(panel[:1]), row_days(panel[-1:]))
     for key, asked, there in (("start", config.run.start, days[0]), ("end", config.run.end, days[1])):
         if asked and abs((there - np.datetime64(asked)).astype(int)) > 7: yield f"run.{key} is {asked}, and the data go from {days[0]} to {days[1]}."
 
@@ -295,8 +295,11 @@ def _odd(bars: Bars, instrument: Instrument, actions: Sequence[CorporateAction])
         of = [f for f in found if f.rule == rule]
         more = f" ({found.counts[rule] - 1:,} more of this kind)" if found.counts[rule] > 1 else ""
         yield f"{bars.symbol} {from_ns(int(bars.timestamp[of[0].row - 1]), zone).date()}: {of[0].column} {of[0].value} {of[0].reason}{more}"
-    steps = np.stack([getattr(bars, c) for c in PRICES]) / float(instrument.tick)
-    if (off := int((abs(steps - np.rint(steps)) > 1e-6).any(axis=0).sum())) * 2 > len(bars):
+    between = np.zeros(len(bars), bool)
+    for c in PRICES:
+        steps = getattr(bars, c) / float(instrument.tick)
+        between |= abs(steps - np.rint(steps)) > 1e-6
+    if (off := int(between.sum())) * 2 > len(bars):
         yield (f"{bars.symbol}: {off:,} of {len(bars):,} bars have prices between the ticks of {instrument.tick}, and fills snap to them; "
                "set instruments[].tick.")
 

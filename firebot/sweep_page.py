@@ -233,14 +233,14 @@ def choices_chart(s: SweepFolder) -> Any: # `firebot.plots.Chart`
     from firebot.plots import BLUE, GREY
     from firebot.plots import chart as picture
     scale = yearly(s)
-    names = [f"{c['first'] + 1:,}–{c['last'] + 1:,}" for c in s.gate["choices"]]
+    names = [f"{c['begins']} to {c['ends']}" for c in s.gate["choices"]]
     bars = [go.Bar(x=names, y=[None if c[k] is None else round(c[k] * scale, 3) for c in s.gate["choices"]], name=name,
             marker=dict(color=colour, pattern=dict(shape=shape)))
             for k, name, colour, shape in (("before", "When chosen", GREY, "/"), ("after", "Afterwards", BLUE, ""))]
     kept = sum((c["after"] or 0) > 0 for c in s.gate["choices"])
     return picture("choices", "Did the chosen ones go on?", f"{kept} of {len(names)} windows made money after the choice", bars, 330, barmode="group",
-                   xaxis=dict(type="category",
-                           title=dict(text="Returns of the window")), yaxis=dict(title=dict(text="Yearly Sharpe ratio")), hovermode="x unified")
+                   xaxis=dict(type="category", tickvals=names, ticktext=[c["begins"] for c in s.gate["choices"]]),
+                   yaxis=dict(title=dict(text="Yearly Sharpe ratio")), hovermode="x unified")
 
 def yearly(s: SweepFolder) -> float:
     "Bars a year, as a root: from the ratio of one bar to that of a year."
@@ -250,8 +250,8 @@ def choices_table(s: SweepFolder) -> Block:
     "Each window, what was chosen for it, and what it did."
     scale = yearly(s)
     def ratio(x: float | None) -> str: return "–" if x is None else f"{x * scale:.2f}"
-    rows = [[f"{c['first'] + 1:,} to {c['last'] + 1:,}", words(c["parameters"]), ratio(c["before"]), ratio(c["after"])] for c in s.gate["choices"]]
-    return table("windows", ["Returns", "Chosen before", Column("Sharpe when chosen", num=True), Column("Sharpe after", num=True)], rows,
+    rows = [[c["begins"], c["ends"], words(c["parameters"]), ratio(c["before"]), ratio(c["after"])] for c in s.gate["choices"]]
+    return table("windows", ["From", "To", "Chosen before", Column("Sharpe when chosen", num=True), Column("Sharpe after", num=True)], rows,
             title="Windows", unit="windows")
 
 def trials_table(s: SweepFolder) -> Block:
@@ -283,5 +283,5 @@ def sweep_look(
     if g["earlier"]: badges.append((f"{g['earlier']:,} of them earlier", "", "Trials of earlier sweeps on the same bars count too"))
     blocks = [head(s.name, g["verdict"], badges), block("controls", "controls", controls=[pick]), verdict_cards(s), *maps(s, state),
             chart(luck_chart(s))]
-    if g["choices"]: blocks += [chart(choices_chart(s)) | dict(width="half"), choices_table(s) | dict(width="half")]
+    if g["choices"]: blocks += [chart(choices_chart(s)), choices_table(s)]
     return View(s.name, [*blocks, trials_table(s)])

@@ -300,7 +300,8 @@ def gate_json(study: Study) -> str:
     "The verdict and what it rests on."
     found = gate_record(study.gate) | dict(
         candidate=dict(study.best), periods_per_year=study.job.job.periods, winner=study.winner, verdict=verdict(study), validated=study.validated,
-        choices=[{k: _plain(x) for k, x in asdict(c).items()} | dict(parameters=dict(study.swept.candidates[c.candidate])) for c in study.choices])
+        choices=[{k: _plain(x) for k, x in asdict(c).items()} | dict(begins=_day(study, c.first + 1), ends=_day(study, c.last),
+                 parameters=dict(study.swept.candidates[c.candidate])) for c in study.choices])
     return json.dumps(found, indent=1) + "\n"
 
 def earlier_csv(study: Study) -> str:

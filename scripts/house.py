@@ -95,12 +95,14 @@ def pages(root: Path) -> list[str]:
     return bad + [f"README.md: links to {to}, which is not there" for to in links if not (root/to).exists()]
 
 def clean(root: Path) -> list[str]:
-    "`nbdev-clean` would change no notebook"
+    "`nbdev-clean` would change no notebook, and none keeps the state of widgets"
     from nbdev.clean import nbdev_clean
     bad = []
     for p in notebooks(root):
-        try: json.loads(p.read_text())
+        try: metadata = json.loads(p.read_text())["metadata"]
         except ValueError as e: bad.append(f"{p.relative_to(root)}: not a notebook ({e})")
+        else:
+            if "widgets" in metadata: bad.append(f"{p.relative_to(root)}: keeps the state of widgets; silence what shows them, such as a bar")
     if bad: return bad
     with workshop(root) as copy:
         nbdev_clean()

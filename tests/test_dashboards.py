@@ -275,17 +275,17 @@ def test_run(visit, workspace):
     v.settle()
     assert v.page.evaluate("document.activeElement.textContent") == "Prices"
     # prices, with stops, targets and what the strategy looked at
-    v.page.wait_for_selector("[data-id=candles-aapl] .main-svg")
-    assert {"Entry, long", "Stop", "Target", "fast", "slow"} <= set(filter(None, v.traces("candles-aapl")))
+    v.page.wait_for_selector("[data-id=candles] .main-svg")
+    assert {"Entry, long", "Stop", "Target", "fast", "slow"} <= set(filter(None, v.traces("candles")))
     with closing(sqlite3.connect(run/"journal.sqlite")) as db:
         stops = [float(json.loads(d)["stop"]) for d, in db.execute("select data from events where kind = 'order' and symbol = 'IBM' order by seq")
                  if json.loads(d).get("stop")]
     v.choose("Symbol", "IBM")
-    v.page.wait_for_selector("[data-id=candles-ibm] .main-svg")
-    seen = dict(zip(v.traces("candles-ibm"), range(99)))
-    assert [y for y in v.drawn("candles-ibm", seen["Stop"])[::3]] == pytest.approx(stops) # IBM never split: as ordered
+    v.page.wait_for_selector("[data-id=candles] .main-svg")
+    seen = dict(zip(v.traces("candles"), range(99)))
+    assert [y for y in v.drawn("candles", seen["Stop"])[::3]] == pytest.approx(stops) # IBM never split: as ordered
     v.choose("Indicators of", "none")
-    v.page.wait_for_function("!document.querySelector('[data-id=candles-ibm] .fb-plot').data.some(t => t.name === 'slow')")
+    v.page.wait_for_function("!document.querySelector('[data-id=candles] .fb-plot').data.some(t => t.name === 'slow')")
     v.looked_at("prices")
     # trades
     v.tab("Trades")
@@ -301,13 +301,13 @@ def test_run(visit, workspace):
     assert v.text("[data-id=trades] .fb-note")[-1].startswith(f"{sum(t['symbol'] == 'AAPL' for t in trades)} of {len(trades)}")
     # a trade leads to its bar
     v.page.locator("[data-id=trades] tbody .fb-link").first.click()
-    v.page.wait_for_selector("[data-id=candles-aapl] .main-svg")
+    v.page.wait_for_selector("[data-id=candles] .main-svg")
     v.settle()
     script = "(p => p.layout.xaxis.range.map(x => typeof x === 'number' ? x : Date.parse(x + 'Z')))(document.querySelector('.fb-plot'))"
     left, right = v.page.evaluate(script)
     said = re.search(r"zoom=(-?\d+)(?:~|%7E)(-?\d+)", v.page.url)
     assert abs(left - int(said[1])) < 864e5 and abs(right - int(said[2])) < 864e5
-    assert "Daily candles" in v.text("[data-id=candles-aapl] .fb-note")[0]
+    assert "Daily candles" in v.text("[data-id=candles] .fb-note")[0]
     # orders, and the life of one
     v.tab("Orders")
     orders = rows(run/"orders.csv")
@@ -360,9 +360,9 @@ def test_run_of_minutes(visit, workspace):
 def test_run_with_a_stop_that_follows(visit, workspace):
     run = runs(workspace)[1]
     v = visit("run", run=run.name, tab="prices", symbol="IBM", looks="none")
-    line = v.traces("candles-ibm").index("Trailing stop")
+    line = v.traces("candles").index("Trailing stop")
     ways, way = [], []
-    for y in v.drawn("candles-ibm", line):
+    for y in v.drawn("candles", line):
         if y is None or y != y: ways, way = [*ways, way], []
         else: way.append(y)
     orders = [o for o in rows(run/"orders.csv") if o["symbol"] == "IBM" and o["type"] == "trailing_stop"]

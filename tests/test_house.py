@@ -112,6 +112,7 @@ BREAKS = [
     ("pages", both(swap("nbs/index.ipynb", "00_base.ipynb", "01_none.ipynb"), export), "links to nbs/01_none.ipynb"),
     ("clean", swap("nbs/00_base.ipynb", '"execution_count": null', '"execution_count": 7'), "00_base.ipynb: not clean"),
     ("clean", swap("nbs/runs/go.ipynb", '"tags": [', '"slideshow": {}, "tags": ['), "nbs/runs/go.ipynb: not clean"),
+    ("clean", swap("nbs/runs/go.ipynb", '"kernelspec": {', '"widgets": {}, "kernelspec": {'), "nbs/runs/go.ipynb: keeps the state of widgets"),
     ("clean", put("nbs/tutorials/half.ipynb", '{"cells": ['), "nbs/tutorials/half.ipynb: not a notebook"),
     ("direction", add("from firebot.top import two", "00_base"), "cell added imports firebot.top, number 10"),
     ("direction", add("def later():\n    import firebot.top as t\n    return t", "00_base"), "imports firebot.top"),

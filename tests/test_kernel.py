@@ -16,7 +16,7 @@ from reference import Reference
 
 from firebot.config import RiskConfig, StrategyRiskConfig
 from firebot.engine import Account, Seat, Setup, backtest, finalize_intents, make_window, one_bar, signal_intents, stepwise, to_events
-from firebot.feed import make_panel
+from firebot.feed import Panel, make_panel
 from firebot.fills import PROFILES, Costs, get_profile
 from firebot.models import ActionKind, Bars, CorporateAction, Instrument, MoneyError, OrderError, Quotes, session_open, to_ns
 from firebot.money import LIMIT, to_int
@@ -265,13 +265,9 @@ def test_the_kernel_agrees_with_its_slow_double(scenario: tuple) -> None: agree(
 def test_the_kernel_agrees_with_its_slow_double_at_length(scenario: tuple) -> None: agree(scenario)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios(hours=True))
-def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tuple) -> None:
-    _, things, bars, actions, setup, intents, quotes = scenario
-    panel, whole = make_panel(bars, things, actions), run(scenario)
+def in_single_bars(panel: Panel, setup: Setup, rows: np.ndarray, quotes: dict[str, Quotes] | None = None) -> Account:
+    "An account that never sees more than one bar at once."
     window, acts = make_window(panel, setup, True, quotes)
-    rows = as_rows([it for it in intents if it[0] < len(panel)], setup)
     single = Account(setup, len(panel))
     for t in range(len(panel)):
         one = one_bar(window, t)
@@ -279,6 +275,15 @@ def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tupl
         single.walk(one, acts, rows[rows[:, I_ROW] == t - 1], t, t + 1) if t % 2 else single.walk(one, acts, rows[:0], t, t + 1)
         if t % 2 == 1 or t == len(panel) - 1: single.walk(one, acts, rows[rows[:, I_ROW] == t], t + 1, t + 1)
     single.walk(one, acts, finalize_intents(setup, len(panel) - 1), len(panel), len(panel))
+    return single
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios(hours=True))
+def test_bar_by_bar_is_the_batch_and_cash_is_the_sum_of_its_flows(scenario: tuple) -> None:
+    _, things, bars, actions, setup, intents, quotes = scenario
+    panel, whole = make_panel(bars, things, actions), run(scenario)
+    single = in_single_bars(panel, setup, as_rows([it for it in intents if it[0] < len(panel)], setup), quotes)
     assert np.array_equal(single.events, whole.events) and np.array_equal(single.equity, whole.equity)
     for x in (single, whole): x.state.counters[[INTENT, ACTION]] = 0 # places in arrays that were cut differently
     for name, x, y in zip(State._fields, single.state, whole.state):
@@ -310,9 +315,10 @@ def test_long_quiet_stretches_at_once_are_the_same_stretches_bar_by_bar(seed: in
     setup = Setup(tuple(Seat(f"K{k}", "percent_of_equity", Decimal(30), k if apart else 0) for k in range(K)), tuple(things), Decimal(cash),
                   profile=get_profile(str(rng.choice(["like_freqtrade", "next_open", "instant"]))), relative=Decimal("0.001"))
     signals = {f"K{k}": rng.choice([np.nan, 1.0, 0.0], (len(panel), S), p=[0.96, 0.02, 0.02]) for k in range(K)}
-    a, b = backtest(panel, signals, setup), stepwise(panel, signals, setup)
-    assert np.array_equal(a.events, b.events) and np.array_equal(a.equity, b.equity)
-    assert np.array_equal(a.state.market, b.state.market) and np.array_equal(a.state.money, b.state.money)
+    a, b = backtest(panel, signals, setup), in_single_bars(panel, setup, signal_intents(list(signals.values())))
+    for c in (b, stepwise(panel, signals, setup)):
+        assert np.array_equal(a.events, c.events) and np.array_equal(a.equity, c.equity)
+        assert np.array_equal(a.state.market, c.state.market) and np.array_equal(a.state.money, c.state.money)
 
 
 def tiny(prices: list[float], **setup: object) -> tuple:
@@ -402,8 +408,8 @@ def test_nothing_decided_on_a_bar_fills_on_it() -> None:
 def test_stepwise_equals_batch_on_the_golden_case() -> None:
     panel, setup = tiny(list(np.round(np.random.default_rng(9).uniform(10, 20, 80), 2)), slippage_bps=Decimal(5))
     signals = {"K": np.random.default_rng(4).choice([1.0, 0.0, np.nan], (80, 1))}
-    a, b = backtest(panel, signals, setup), stepwise(panel, signals, setup)
-    assert np.array_equal(a.events, b.events) and np.array_equal(a.equity, b.equity)
+    a, b = backtest(panel, signals, setup), in_single_bars(panel, setup, signal_intents([signals["K"]]))
+    for c in (b, stepwise(panel, signals, setup)): assert np.array_equal(a.events, c.events) and np.array_equal(a.equity, c.equity)
 
 
 def test_latency_changes_fills_where_quotes_are_finer_and_nowhere_else() -> None:

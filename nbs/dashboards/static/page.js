@@ -224,7 +224,7 @@ class Page {
       memory.page = Math.min(memory.page, pages - 1);
       const head = el("tr", {}, block.choose && el("th", { scope: "col" }, el("span", { class: "fb-sr", text: "Compare" })), block.columns.map((c, j) => {
         const way = memory.sort && memory.sort[0] === j ? memory.sort[1] : 0;
-        return el("th", { scope: "col", class: c.num ? "num" : "", "aria-sort": way > 0 ? "ascending" : way < 0 ? "descending" : "none", title: c.tip },
+        return el("th", { scope: "col", class: (c.num ? "num" : "") + (c.fold ? " fold" : ""), "aria-sort": way > 0 ? "ascending" : way < 0 ? "descending" : "none", title: c.tip },
           el("button", { type: "button", "data-key": `${block.id}:sort:${j}`, onclick: () => { memory.sort = [j, way ? -way : c.num ? -1 : 1]; memory.page = 0; fill(); } },
             c.label, el("span", { "aria-hidden": "true", text: way > 0 ? " ▲" : way < 0 ? " ▼" : "" })));
       }));
