@@ -626,6 +626,8 @@ def parity(config: ConfigPath, set_: Set = None,
     with TemporaryDirectory() as folder:
         found = compare(job.panel, job.strategies, job.setup, separate(conf, Path(folder), (stage, int(row)) if fault else None),
                         ensemble=job.ensemble)
+    if fault and found.identical:
+        raise ConfigError(f"--fault {fault} did nothing: the run has no bar {row}, or nothing of the stage {stage} there; choose another.")
     typer.echo(str(found))
     if not found.identical: raise typer.Exit(1)
 

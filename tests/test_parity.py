@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_kernel import scenarios
+from test_runs import firebot as command
 
 import firebot.rules
 from firebot.config import RiskConfig
@@ -221,3 +222,13 @@ def test_real_bars(resolution: str) -> None:
     panel = load_panel(source, source.get_symbols()[:3], None, None, resolution)[:1500]
     found = proven(panel, shipped(panel), "next_open")
     assert found.identical, str(found)
+
+
+def test_the_command_finds_what_was_planted_and_says_when_nothing_was(tmp_path: Path) -> None:
+    (tmp_path/"config.yaml").write_text(
+        "data_sources: [{type: sample, symbols: [IBM]}]\nrun: {start: 2010-01-04, end: 2010-06-30}\n"
+        "portfolio: {initial_capital: 100000, currency: USD}\n"
+        "strategies: [{name: cross, class: SmaCrossStrategy, params: {fast: 5, slow: 20}}]\n")
+    for fault, code, told in (("", 0, "identical: "), ("money:40", 1, "money"), ("money:4000", 2, "did nothing"), ("quotes:40", 2, "did nothing")):
+        done = command("parity", "config.yaml", *(["--fault", fault] if fault else []), cwd=tmp_path)
+        assert done.returncode == code and told in done.stdout + done.stderr, (fault, done.stdout, done.stderr)
