@@ -155,13 +155,14 @@ def _openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str
     return out
 
 
-def _askings(workspace: Path, asks: Mapping[str, tuple[Any, ...]]) -> dict[str, float]:
+def _askings(workspace: Path, asks: Mapping[str, tuple[Any, ...]], turns: int) -> dict[str, list[float]]:
+    took: dict[str, list[float]] = {name: [] for name in asks}
     with dashboards(workspace, workspace/"asked.log") as address, visitors(address) as (reader,):
-        took = {}
-        for name, (path, script, *look) in asks.items():
-            reader.opens(path, SETTLED)
-            time.sleep(look[0] if look else 0.5)
-            took[name] = reader.asks(script)
+        for _ in range(turns):
+            for name, (path, script, *look) in asks.items():
+                reader.opens(path, SETTLED)
+                time.sleep(look[0] if look else 0.5)
+                took[name].append(reader.asks(script))
     return took
 
 
@@ -172,6 +173,6 @@ def openings(workspace: Path, pages: Mapping[str, str], warm: bool) -> dict[str,
     with ThreadPoolExecutor(1) as aside: return aside.submit(_openings, workspace, pages, warm).result()
 
 
-def askings(workspace: Path, asks: Mapping[str, tuple[Any, ...]]) -> dict[str, float]: # Name -> seconds
+def askings(workspace: Path, asks: Mapping[str, tuple[Any, ...]], turns: int) -> dict[str, list[float]]: # Name -> seconds in each turn
     "How long the answers to controls take: name -> page, what to do there, and after how many seconds of looking."
-    with ThreadPoolExecutor(1) as aside: return aside.submit(_askings, workspace, asks).result()
+    with ThreadPoolExecutor(1) as aside: return aside.submit(_askings, workspace, asks, turns).result()
