@@ -436,7 +436,8 @@ def drawings(
     key = (*asked, (run.folder / "trades.csv").stat().st_mtime_ns, name, looks, span)
     with DRAWING:
         if key not in KEPT:
-            made = list(_draw(run, read(*asked) if asked[-1] else kept_job(*asked), name, looks, span))
+            job = read(*asked) if asked[-1] else kept_job(*asked) # of days, all symbols are read at once
+            made = list(_draw(run, job, name, looks, span))
             while len(KEPT) >= 64: del KEPT[next(iter(KEPT))]
             KEPT[key] = made
         return [b.copy() for b in KEPT[key]]
@@ -454,7 +455,8 @@ class Ahead:
     ) -> None:
         "Begin soon, and leave off when there is another wish."
         def begin() -> None:
-            symbol, looks = prices_controls(run)
+            try: symbol, looks = prices_controls(run)
+            except RunError: return # a folder without its files; the page of prices says so
             names = [s for s, _ in symbol["options"]]
             at = names.index(chosen(state, symbol)) if names else 0
             for name in (names[at:] + names[:at])[:most]:
