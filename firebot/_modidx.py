@@ -1177,7 +1177,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'firebot.live.Assembler.read': ('live.html#assembler.read', 'firebot/live.py'),
                               'firebot.live.messages': ('live.html#messages', 'firebot/live.py'),
                               'firebot.live.pipe': ('live.html#pipe', 'firebot/live.py'),
-                              'firebot.live.polled': ('live.html#polled', 'firebot/live.py'),
                               'firebot.live.replayed': ('live.html#replayed', 'firebot/live.py')},
             'firebot.logs': { 'firebot.logs.Log': ('logs.html#log', 'firebot/logs.py'),
                               'firebot.logs.Log.__init__': ('logs.html#log.__init__', 'firebot/logs.py'),
