@@ -76,7 +76,8 @@ def test_order_and_the_failure_named_do_not_depend_on_who_comes_first(seed: int)
 # ---------------------------------------------------------------- interrupts
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler) # what a shell starts in the background ignores it
 import parallel_work as work
 from firebot.config import ParallelConfig
 from firebot.parallel import Workers
