@@ -14,6 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
@@ -284,6 +285,13 @@ def test_run(visit, workspace):
     v.page.wait_for_selector("[data-id=candles] .main-svg")
     seen = dict(zip(v.traces("candles"), range(99)))
     assert [y for y in v.drawn("candles", seen["Stop"])[::3]] == pytest.approx(stops) # IBM never split: as ordered
+    counted = Counter(r["symbol"] for r in rows(run/"trades.csv"))
+    for symbol in [*counted, *reversed(counted)]: # there, and back to those that are kept
+        v.choose("Symbol", symbol)
+        title, note = v.text("[data-id=candles] h2")[0], v.text("[data-id=candles] .fb-note")[0]
+        assert title == f"Where did it trade {symbol}?" and f"; {counted[symbol]} trade" in note
+        assert symbol in v.page.evaluate("document.querySelector('[data-id=candles] .fb-plot').data.map(t => t.name)")
+    v.choose("Symbol", "IBM")
     v.choose("Indicators of", "none")
     v.page.wait_for_function("!document.querySelector('[data-id=candles] .fb-plot').data.some(t => t.name === 'slow')")
     v.looked_at("prices")
