@@ -229,6 +229,6 @@ def test_the_command_finds_what_was_planted_and_says_when_nothing_was(tmp_path: 
         "data_sources: [{type: sample, symbols: [IBM]}]\nrun: {start: 2010-01-04, end: 2010-06-30}\n"
         "portfolio: {initial_capital: 100000, currency: USD}\n"
         "strategies: [{name: cross, class: SmaCrossStrategy, params: {fast: 5, slow: 20}}]\n")
-    for fault, code, told in (("", 0, "identical: "), ("money:40", 1, "money"), ("money:4000", 2, "did nothing"), ("quotes:40", 2, "did nothing")):
-        done = command("parity", "config.yaml", *(["--fault", fault] if fault else []), cwd=tmp_path)
+    for fault, code, told in (("money:40", 1, "money"), ("quotes:40", 2, "did nothing")):
+        done = command("parity", "config.yaml", "--fault", fault, cwd=tmp_path)
         assert done.returncode == code and told in done.stdout + done.stderr, (fault, done.stdout, done.stderr)
