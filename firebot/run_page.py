@@ -246,7 +246,7 @@ def read_job(
     except FireBotError: return kept_job(path, changed, "") # a strategy that needs the others
     return kept_job(path, changed, "") if any(f.across for x in job.strategies for f in x.pipeline.features) else job
 
-kept_job = lru_cache(maxsize=4)(read_job) # What is looked at now is looked at closer next; half a million bars are about 60 MB
+kept_job = lru_cache(maxsize=4)(read_job) # What is looked at now is looked at closer next; not many, bars of minutes are large
 
 def _asked(run: Run, symbol: str) -> tuple[Path, float, str]: # What `read_job` takes
     path = run.folder / "config.yaml"
@@ -428,7 +428,7 @@ def drawings(
     run: Run,
     name: str, # Symbol
     looks: str, # Strategy whose features are wanted, or none
-    span: tuple[int, int] | None = None, # What is looked at
+    span: tuple[int, int] | None, # What is looked at
     read: Callable[[Path, float, str], Any] = kept_job, # Finds bars and strategies
 ) -> list[Block]:
     "The pictures of one symbol, drawn once."
@@ -461,7 +461,7 @@ class Ahead:
             at = names.index(chosen(state, symbol)) if names else 0
             for name in (names[at:] + names[:at])[:most]:
                 if self.latest is not later: return
-                try: drawings(run, name, chosen(state, looks), read=read_job)
+                try: drawings(run, name, chosen(state, looks), looked_at(state, "zoom"), read_job)
                 except FireBotError: continue # it will be said to who asks for it
                 sleep(0.1)
         if self.latest: self.latest.cancel()
@@ -474,10 +474,11 @@ AHEAD = Ahead()
 # %% ../nbs/82_run_page.ipynb #prices-page
 def prices_controls(run: Run) -> tuple[Block, Block]:
     "The choice of a symbol among those traded, and of a strategy whose features are drawn."
-    symbol = choice("symbol", "Symbol", [(s, s) for s in sorted({t["symbol"] for t in read_round_trips(run)})], "")
+    traded = sorted({t["symbol"] for t in read_round_trips(run)})
+    symbol = choice("symbol", "Symbol", [(s, s) for s in traded], traded[0] if traded else "")
     looks = choice("looks", "Indicators of", [("none", "none"), *((n, n) for n in run.strategies)],
                    run.strategies[0] if len(run.strategies) == 1 else None)
-    return symbol | dict(value=next((s for s, _ in symbol["options"]), "")), looks
+    return symbol, looks
 
 def prices(run: Run, state: State) -> Iterator[Block]:
     "Candles of one symbol, what was traded there, and what the strategy looked at."
